@@ -1,0 +1,39 @@
+/* query: what stands in the messages that clients send. PostgreSQL manual, "Message Formats".
+ *
+ * Parsers get a whole body (struct message, MESSAGE_WHOLE) unless they say otherwise; false:
+ * malformed. Results point into the body. No allocation. Any thread.
+ */
+#pragma once
+#include "base/cursor.h"
+
+struct parse_message {
+    const char *name; /* "" is the unnamed statement */
+    const char *query;
+    struct span types; /* the parameter type OIDs as they stand on the wire: 4 bytes each */
+    uint16_t type_count;
+};
+bool parse_message_read(struct span body, struct parse_message *parse);
+
+/* The names of a Bind; `rest` is what follows them (formats, values, result formats), not looked
+ * into. Works on the part of the body that is there: false also when the names are not complete yet
+ * (`*need_more` then). */
+struct bind_message {
+    const char *portal, *statement;
+    struct span rest;
+};
+bool bind_message_read(struct span body_part, struct bind_message *bind, bool *need_more);
+
+/* Describe and Close: what is 'S' (statement) or 'P' (portal). */
+struct target_message {
+    uint8_t kind;
+    const char *name;
+};
+bool target_message_read(struct span body, struct target_message *target);
+
+/* Execute. */
+bool execute_message_read(struct span body, const char **portal, uint32_t *max_rows);
+
+/* The first SQL word of a text, upper-cased into `word` (cut): leading white space, comments
+ * (nested) and empty statements skipped. "" when there is none or the text starts with something
+ * else. Works on the first `size` bytes. */
+void query_first_word(const char *text, size_t size, char *word, size_t word_size);
