@@ -1,0 +1,106 @@
+/* options: the table of config/options.def as data, and values by it: parsing, range checks, text
+ * for people.
+ *
+ * Knows one value at a time; what several values must have in common is config/load's matter. A
+ * struct settings that went through settings_init owns its strings (every one a copy of its own, or
+ * NULL) until settings_finish, which wipes those of type SECRET. Any thread; the table is constant.
+ */
+#pragma once
+#include <stddef.h>
+
+#include "base/error.h"
+#include "config/snapshot.h"
+
+enum option_type {
+    OPTION_INT,
+    OPTION_UINT,
+    OPTION_TIME,
+    OPTION_STRING,
+    OPTION_SECRET,
+    OPTION_WORDS,
+    OPTION_NAMES,
+    OPTION_POOL_MODE,
+    OPTION_AUTH_TYPE,
+    OPTION_TLS_MODE
+};
+enum option_changes { OPTION_RELOAD, OPTION_FILE, OPTION_START };
+
+#define OPTION_ANY INT64_MIN /* as lowest or highest: no bound but the type's */
+
+struct config_option {
+    const char *name;
+    enum option_type type;
+    const char *default_text; /* NULL: none */
+    const char *unit;
+    int64_t lowest, highest;
+    enum option_changes changes;
+    bool is_built; /* false: without effect so far */
+    const char *help;
+    size_t offset; /* in struct settings */
+};
+
+/* Keys inside a line of [databases], [users] or [peers]. */
+enum entry_key_type {
+    ENTRY_TEXT,
+    ENTRY_SECRET,
+    ENTRY_COUNT,
+    ENTRY_SECONDS,
+    ENTRY_PORT,
+    ENTRY_HOSTS,
+    ENTRY_POOL_MODE,
+    ENTRY_LOAD_BALANCE
+};
+
+struct entry_key {
+    const char *name;
+    enum entry_key_type type;
+    bool is_built;
+    const char *help;
+    size_t offset; /* in the section's entry */
+};
+
+struct entry_keys {
+    const char *section;
+    const struct entry_key *keys;
+    int count;
+};
+
+/* A line of [peers]; nothing uses peers so far, so it is checked and forgotten. */
+struct peer_entry {
+    const char *hosts[CONFIG_HOSTS_MAX];
+    int port;
+    int pool_size;
+};
+
+extern const struct config_option config_options[];
+extern const int config_option_count;
+extern const struct entry_keys database_keys, user_keys, peer_keys;
+
+const struct config_option *config_option_find(const char *name); /* NULL: there is none */
+/* The name that `name` was perhaps meant to be, or NULL. */
+const char *config_option_similar(const char *name);
+
+bool settings_init(struct settings *settings); /* all defaults; false: no memory, nothing is held */
+void settings_finish(struct settings *settings);
+bool settings_copy(struct settings *to, const struct settings *from);
+
+/* One value from text. False: the value stays, the error says what is allowed. */
+bool settings_set(struct settings *settings, const struct config_option *option, const char *text,
+                  struct error *error);
+/* Back to the default. False: no memory. */
+bool settings_reset(struct settings *settings, const struct config_option *option);
+bool settings_copy_one(struct settings *to, const struct settings *from,
+                       const struct config_option *option);
+bool settings_equal(const struct settings *a, const struct settings *b,
+                    const struct config_option *option);
+bool settings_is_default(const struct settings *settings, const struct config_option *option);
+
+/* The value as SHOW CONFIG prints it (COMPAT 1.2, 2), cut at `size`; "****" for a secret. False: it
+ * is NULL. */
+bool settings_text(const struct settings *settings, const struct config_option *option, char *text,
+                   size_t size);
+
+/* Case-insensitive; -1: no such name. The values are those of enum pool_mode and enum
+ * load_balance_hosts. */
+int pool_mode_find(const char *name);
+int load_balance_hosts_find(const char *name);

@@ -1,0 +1,50 @@
+/* settings: the values of [pgbouncer], one field for each OPTION line of config/options.def, of its
+ * type and name.
+ *
+ * INT is int, UINT unsigned, TIME usec_t, text and lists const char * (NULL where the default is
+ * none and the file says nothing), the enums as below. Owned by the snapshot that embeds it;
+ * immutable. Any thread.
+ */
+#pragma once
+#include "base/clock.h"
+#include "net/tls_context.h"
+
+enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
+enum auth_type {
+    AUTH_ANY,
+    AUTH_TRUST,
+    AUTH_PLAIN,
+    AUTH_MD5,
+    AUTH_CERT,
+    AUTH_HBA,
+    AUTH_LDAP,
+    AUTH_PAM,
+    AUTH_SCRAM_SHA_256
+};
+
+#define SETTING_TYPE_INT       int
+#define SETTING_TYPE_UINT      unsigned
+#define SETTING_TYPE_TIME      usec_t
+#define SETTING_TYPE_STRING    const char *
+#define SETTING_TYPE_SECRET    const char *
+#define SETTING_TYPE_WORDS     const char *
+#define SETTING_TYPE_NAMES     const char *
+#define SETTING_TYPE_POOL_MODE enum pool_mode
+#define SETTING_TYPE_AUTH_TYPE enum auth_type
+#define SETTING_TYPE_TLS_MODE  enum tls_mode
+
+struct settings {
+#define OPTION(name, type, ...) SETTING_TYPE_##type name;
+#include "config/options.def"
+};
+
+#undef SETTING_TYPE_INT
+#undef SETTING_TYPE_UINT
+#undef SETTING_TYPE_TIME
+#undef SETTING_TYPE_STRING
+#undef SETTING_TYPE_SECRET
+#undef SETTING_TYPE_WORDS
+#undef SETTING_TYPE_NAMES
+#undef SETTING_TYPE_POOL_MODE
+#undef SETTING_TYPE_AUTH_TYPE
+#undef SETTING_TYPE_TLS_MODE

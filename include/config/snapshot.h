@@ -1,0 +1,129 @@
+/* snapshot: one immutable, reference-counted configuration.
+ *
+ * Owns everything that an ini, an auth_file and the TLS files say at one moment. Made whole by
+ * config_load (config/load.h) or not at all; nothing in it changes after that (but the reference
+ * counts). Databases, users and TLS contexts have references of their own, so that a long-lived
+ * client pins its entry and not the whole snapshot. Any thread may read; who keeps a pointer past a
+ * turn of its loop holds a reference.
+ *
+ * One function says what holds for (user, database, listener): config_effective().
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/auth_file.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "config/settings.h" /* enum pool_mode, enum auth_type, struct settings */
+#include "net/tls_context.h"
+
+enum load_balance_hosts { LOAD_BALANCE_ROUND_ROBIN, LOAD_BALANCE_DISABLE };
+
+#define CONFIG_HOSTS_MAX 16
+#define CONFIG_UNSET     (-1)
+
+/* One line of [databases], or an auto-database made from '*'. Reference-counted. */
+struct database_entry {
+    const char *name;   /* as clients say it */
+    const char *dbname; /* as the server is asked */
+    /* "/dir", "@name", literal or name; NULL (alone): the Unix socket in unix_socket_dir */
+    const char *hosts[CONFIG_HOSTS_MAX];
+    int host_count; /* at least 1 */
+    int port;
+    const char *user;                                 /* forced user, or NULL */
+    const char *password;                             /* secret; or NULL */
+    const char *auth_user, *auth_query, *auth_dbname; /* NULL: global */
+    const char *connect_query;                        /* NULL: none */
+    enum load_balance_hosts load_balance_hosts;
+    int pool_mode; /* enum pool_mode or CONFIG_UNSET, as the following ints */
+    int pool_size, min_pool_size, reserve_pool_size;
+    int max_db_connections, max_db_client_connections; /* <= 0: inherit */
+    usec_t server_lifetime;                            /* 0: inherit */
+    usec_t query_wait_timeout;                         /* CONFIG_UNSET: inherit; 0: never */
+    /* In the server's startup message; or NULL. */
+    const char *client_encoding, *datestyle, *timezone, *application_name;
+    /* A reference of the entry's own; NULL for TLS_DISABLE and for the console. */
+    struct tls_context *server_tls;
+    bool is_auto;    /* made from '*' */
+    bool is_console; /* the built-in database "pgbouncer" */
+    /* Changes when servers opened under it are no longer right (COMPAT 1.5 item 4, and TLS). */
+    uint64_t connection_fingerprint;
+    _Atomic int references;
+};
+
+/* A name of auth_file, [users], a forced user or an auth user. Reference-counted: user_acquire. */
+struct user_entry {
+    const char *name;
+    struct auth_secret secret;                   /* kind AUTH_SECRET_NONE when there is none */
+    bool is_known;                               /* stands in auth_file (trust accepts it) */
+    int pool_size, reserve_pool_size, pool_mode; /* CONFIG_UNSET: database's, else global */
+    int max_user_connections, max_user_client_connections; /* <= 0: global */
+    /* 0: global */
+    usec_t query_timeout, idle_transaction_timeout, transaction_timeout, client_idle_timeout;
+    usec_t query_wait_timeout; /* CONFIG_UNSET: inherit */
+    _Atomic int references;
+};
+
+/* A port (or Unix socket) and what holds for its clients. In this version there is one of each
+ * kind. */
+struct listener_entry {
+    const char *name;               /* "default" */
+    struct tls_context *client_tls; /* NULL when client_tls_sslmode=disable */
+    bool admin;                     /* the console may be reached through it */
+};
+
+struct config {
+    struct settings settings;
+    struct listener_entry listener;
+    const char *file;    /* as given */
+    uint64_t generation; /* 1 at start, +1 at each reload */
+    _Atomic int references;
+    /* private to config/snapshot.c: tables of databases and users */
+    struct config_tables *tables;
+};
+
+/* What holds for one pool or client, after user over database over global (COMPAT 3.2). */
+struct effective {
+    enum pool_mode pool_mode;
+    int pool_size, min_pool_size, reserve_pool_size;
+    int max_db_connections, max_user_connections, max_db_client_connections,
+        max_user_client_connections; /* 0: none */
+    usec_t query_timeout, query_wait_timeout, idle_transaction_timeout, transaction_timeout,
+        client_idle_timeout;
+    usec_t server_lifetime;
+};
+
+const struct config *config_acquire(const struct config *config);
+void config_release(
+    const struct config *config); /* wipes secrets with the last reference; NULL is fine */
+
+/* The entry named `name` (exact), else an auto-database made from '*' (remembered in the snapshot,
+ * at most CONFIG_AUTODB_MAX of them, under a lock of its own: login path only), else NULL.
+ * "pgbouncer" is the console's. The caller gets a reference. */
+#define CONFIG_AUTODB_MAX 10000
+struct database_entry *config_find_database(const struct config *config, const char *name);
+struct database_entry *database_acquire(struct database_entry *database);
+void database_release(struct database_entry *database);
+
+/* The user's entry with a reference, or NULL when nobody knows the name. */
+struct user_entry *config_find_user(const struct config *config, const char *name);
+struct user_entry *user_acquire(struct user_entry *user);
+void user_release(struct user_entry *user);
+
+/* `pool_user` decides pool sizes, mode and server timeouts, `login_user` the client's own limits
+ * (COMPAT 3.2); either may be NULL (unknown). `database` NULL: global values. */
+void config_effective(const struct config *config, const struct database_entry *database,
+                      const struct user_entry *pool_user, const struct user_entry *login_user,
+                      struct effective *effective);
+
+/* Is `name` one of a name list (admin_users, stats_users, ignore_startup_parameters)? Exact. */
+bool name_list_has(const char *list, const char *name);
+
+/* Calls back for each database entry in order of names, auto ones too; each call borrows the entry.
+ */
+void config_each_database(const struct config *config,
+                          void (*call)(struct database_entry *, void *), void *argument);
+void config_each_user(const struct config *config, void (*call)(struct user_entry *, void *),
+                      void *argument);
+void config_counts(const struct config *config, int *databases, int *users);

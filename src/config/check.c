@@ -1,0 +1,170 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "load_private.h"
+
+/* ---- problems ---- */
+
+static const char *name_not_built(enum auth_type type)
+{
+    switch (type) {
+    case AUTH_CERT:
+        return "cert";
+    case AUTH_HBA:
+        return "hba";
+    case AUTH_LDAP:
+        return "ldap";
+    case AUTH_PAM:
+        return "pam";
+    case AUTH_ANY:
+    case AUTH_TRUST:
+    case AUTH_PLAIN:
+    case AUTH_MD5:
+    case AUTH_SCRAM_SHA_256:
+        break;
+    }
+    return NULL;
+}
+
+void check_problems(struct loader *loader)
+{
+    const char *name = name_not_built(loader->config->settings.auth_type);
+
+    if (name != NULL)
+        problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
+                     "%s is not honoured yet: trust, plain, md5, scram-sha-256 and any are", name);
+}
+
+/* ---- warnings ---- */
+
+void check_start_only(struct loader *loader)
+{
+    struct settings *settings = &loader->config->settings;
+    const struct settings *previous = &loader->previous->settings;
+
+    for (int i = 0; i < config_option_count; i++) {
+        const struct config_option *option = &config_options[i];
+
+        if (option->changes != OPTION_START || settings_equal(settings, previous, option))
+            continue;
+        problems_add(loader->warnings, place_of(loader, option->name), option->name,
+                     "is read at start only: the new value waits for a restart");
+        if (!settings_copy_one(settings, previous, option))
+            problems_add(loader->problems, place_of(loader, option->name), option->name,
+                         "out of memory");
+    }
+}
+
+static bool is_loopback(const char *address, size_t length)
+{
+    return (length >= 4 && strncmp(address, "127.", 4) == 0) ||
+           (length == 3 && strncmp(address, "::1", 3) == 0) ||
+           (length == 9 && strncmp(address, "localhost", 9) == 0);
+}
+
+/* Does a word of listen_addr name more than this machine? */
+static bool is_open(const char *addresses)
+{
+    while (*addresses != '\0') {
+        size_t length;
+
+        addresses += strspn(addresses, ", \t");
+        length = strcspn(addresses, ", \t");
+        if (length > 0 && !is_loopback(addresses, length))
+            return true;
+        addresses += length;
+    }
+    return false;
+}
+
+static void warn(struct loader *loader, const char *key, const char *what)
+{
+    problems_add(loader->warnings, place_of(loader, key), key, "%s", what);
+}
+
+static bool is_empty(const char *text)
+{
+    return text == NULL || *text == '\0';
+}
+
+void check_warnings(struct loader *loader)
+{
+    const struct settings *settings = &loader->config->settings;
+    enum auth_type type = settings->auth_type;
+
+    if ((type == AUTH_TRUST || type == AUTH_ANY) && is_open(settings->listen_addr))
+        warn(loader, "auth_type",
+             "lets in whoever reaches listen_addr, without a password: use scram-sha-256 there");
+    if (type != AUTH_ANY && is_empty(settings->auth_file) && is_empty(settings->auth_user))
+        warn(loader, "auth_file", "is not set: no user can log in");
+    if (settings->server_tls_sslmode == TLS_REQUIRE && !is_empty(settings->server_tls_ca_file))
+        warn(loader, "server_tls_sslmode",
+             "require does not check the certificate against server_tls_ca_file: verify-ca and "
+             "verify-full do");
+}
+
+/* ---- not honoured yet ---- */
+
+struct not_built {
+    void (*call)(const char *key, void *);
+    void *argument;
+};
+
+static bool database_has(const struct config_tables *tables, const struct entry_key *key)
+{
+    if (tables->fallback != NULL && entry_key_is_set(key, tables->fallback))
+        return true;
+    for (struct database_slot *slot = tables->databases; slot != NULL; slot = slot->hh.next) {
+        if (entry_key_is_set(key, slot->entry))
+            return true;
+    }
+    return false;
+}
+
+static bool user_has(const struct config_tables *tables, const struct entry_key *key)
+{
+    for (struct user_slot *slot = tables->users; slot != NULL; slot = slot->hh.next) {
+        if (entry_key_is_set(key, slot->entry))
+            return true;
+    }
+    return false;
+}
+
+/* Another name of the same field: it was told by its first name. */
+static bool is_alias(const struct entry_keys *keys, int index)
+{
+    return index > 0 && keys->keys[index].offset == keys->keys[index - 1].offset;
+}
+
+static void each_entry_key(const struct config_tables *tables, const struct entry_keys *keys,
+                           const struct not_built *found)
+{
+    for (int i = 0; i < keys->count; i++) {
+        const struct entry_key *key = &keys->keys[i];
+        char name[128];
+
+        if (key->is_built || is_alias(keys, i))
+            continue;
+        if (keys == &database_keys ? !database_has(tables, key) : !user_has(tables, key))
+            continue;
+        (void)snprintf(name, sizeof name, "[%s] %s", keys->section, key->name);
+        found->call(name, found->argument);
+    }
+}
+
+void config_each_not_honoured(const struct config *config, void (*call)(const char *key, void *),
+                              void *argument)
+{
+    struct not_built found = {call, argument};
+
+    for (int i = 0; i < config_option_count; i++) {
+        const struct config_option *option = &config_options[i];
+
+        if (!option->is_built && !settings_is_default(&config->settings, option))
+            call(option->name, argument);
+    }
+    each_entry_key(config->tables, &database_keys, &found);
+    each_entry_key(config->tables, &user_keys, &found);
+    if (config->tables->has_peers)
+        call("[peers]", argument);
+}

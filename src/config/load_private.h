@@ -1,0 +1,55 @@
+/* load_private: one load under way, and the steps that share it. */
+#pragma once
+#include "config/ini.h"
+#include "config/load.h"
+#include "snapshot_private.h"
+
+enum load_section {
+    SECTION_NONE,
+    SECTION_PGBOUNCER,
+    SECTION_DATABASES,
+    SECTION_USERS,
+    SECTION_PEERS,
+    SECTION_UNKNOWN
+};
+
+/* Lives on config_load's stack. */
+struct loader {
+    const char *file;
+    const struct config *previous; /* or NULL */
+    struct config_problems *problems, *warnings;
+    struct ini *ini;
+    struct config *config; /* under construction */
+    struct ini_place
+        *places; /* of each option of the table: where it was last set; line 0: nowhere */
+    enum load_section section;
+    bool has_pgbouncer;
+};
+
+/* ---- problems.c ---- */
+
+/* Adds "FILE:LINE: KEY: REASON"; what is not known (no file, line 0, NULL) is left out. `problems`
+ * may be NULL. */
+void problems_add(struct config_problems *problems, struct ini_place place, const char *key,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- load.c ---- */
+
+/* Where `option` was set, or the file as a whole. `places` may be NULL (SET): nowhere. */
+struct ini_place place_of(const struct loader *loader, const char *option);
+
+/* ---- build.c: all of them add problems to the loader's ---- */
+
+void build_users(struct loader *loader);   /* from auth_file, and the names that databases use */
+void build_console(struct loader *loader); /* the database and the user "pgbouncer" */
+void build_client_tls(struct loader *loader);
+void build_server_tls(struct loader *loader);
+
+/* ---- check.c ---- */
+
+void check_problems(
+    struct loader *loader); /* values that are right by themselves, but cannot be served */
+void check_warnings(struct loader *loader);
+/* Puts the previous values of start-only keys back, with a warning for each that the file changed.
+ */
+void check_start_only(struct loader *loader);
