@@ -1,0 +1,106 @@
+/* ledger: what a server still owes us, in order.
+ *
+ * Owns the ring of expected answers of one server: an entry for each client or pooler message that the server will answer, and what is to happen
+ * with that answer. Keeps true: entries leave in the order in which they came; an entry leaves only by an answer, by the end of its Sync unit after
+ * an error, or with the server. ledger_is_free()  <=>  the last ReadyForQuery said 'I', nothing is owed, no COPY runs, no error waits for its
+ * Sync: the server may go back to its pool (PITFALLS §1).
+ *
+ * Follows PostgreSQL's manual, chapter "Message Flow", and tcop/postgres.c's rule that after an error in an extended-protocol message everything up to the
+ * next Sync is skipped, Query and FunctionCall too.
+ *
+ * No I/O, no clock, no allocation. Called only on the loop that the server is on.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEDGER_ENTRIES 256 /* a power of two; a client that pipelines deeper waits for answers */
+
+enum ledger_kind {
+    LEDGER_QUERY,
+    LEDGER_PARSE,
+    LEDGER_BIND,
+    LEDGER_DESCRIBE,
+    LEDGER_EXECUTE,
+    LEDGER_CLOSE,
+    LEDGER_SYNC,
+    LEDGER_FUNCTION_CALL,
+    LEDGER_COPY_END, /* a CopyDone or CopyFail: owes nothing, marks a place (MECHANISMS §5.2) */
+};
+
+enum ledger_action {
+    LEDGER_FORWARD,    /* the answer is the client's */
+    LEDGER_SWALLOW,    /* the pooler asked */
+    LEDGER_SYNTHESIZE, /* nothing was sent: the pooler makes the answer up when its turn comes */
+};
+
+/* What a settled entry came to. */
+enum ledger_outcome {
+    LEDGER_PENDING,
+    LEDGER_DONE,    /* answered; for SYNTHESIZE: its turn has come, say it now */
+    LEDGER_FAILED,  /* its answer was an error */
+    LEDGER_SKIPPED, /* an earlier error of its Sync unit */
+};
+
+struct ledger_entry {
+    uint8_t kind, action, outcome;
+    uint8_t answer; /* SYNTHESIZE: the type byte to say ('1', '3') */
+    void *tag;      /* the caller's; NULL: nobody needs to hear of it */
+};
+
+struct ledger {
+    struct ledger_entry entries[LEDGER_ENTRIES];
+    uint32_t settled, head, tail; /* free-running: [settled, head) has outcomes to be taken, [head, tail) is owed */
+    uint32_t syncs;     /* entries owed that end in a ReadyForQuery */
+    uint8_t status;     /* of the last ReadyForQuery: 'I', 'T', 'E' */
+    bool is_skipping;   /* an error came and its Sync was not sent yet */
+    bool is_unsynced;   /* extended messages were sent behind the last Sync or Query */
+    bool copy_in;       /* CopyInResponse came, its end (CommandComplete or error) not */
+    bool copy_out;
+    bool copy_both;
+    bool copy_ended;    /* during copy_in: the client's CopyDone or CopyFail was sent already */
+    bool error_in_swallowed; /* an entry with SWALLOW was answered by an error; cleared by the caller */
+};
+
+void ledger_init(struct ledger *ledger); /* 'I', nothing owed: a server that has just logged in */
+
+/* Room for `count` more entries. */
+static inline bool ledger_has_room(const struct ledger *ledger, uint32_t count)
+{
+    return ledger->tail - ledger->settled + count <= LEDGER_ENTRIES;
+}
+
+/* A message was sent (or, SYNTHESIZE, withheld). The caller has seen to room. Does nothing but settle it as SKIPPED (to be taken) when the server is
+ * skipping to a Sync. During COPY IN a Sync leaves no entry: the server ignores it. */
+void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_action action, uint8_t answer, void *tag);
+
+enum ledger_verdict {
+    LEDGER_TO_CLIENT,  /* forward this message */
+    LEDGER_TO_NOBODY,  /* swallow it */
+    LEDGER_READY,      /* a ReadyForQuery for the client; ledger->status is set */
+    LEDGER_READY_OURS, /* a ReadyForQuery of a message of the pooler */
+    LEDGER_ASYNC,      /* ParameterStatus, Notice, Notification: the caller knows what to do */
+    LEDGER_UNASKED,    /* nothing was asked that this answers: the server must be closed */
+};
+
+/* A whole message (or its head: only 'Z' needs its body's byte, `status`) of type `type` came. Settles entries. */
+enum ledger_verdict ledger_match(struct ledger *ledger, uint8_t type, uint8_t status);
+
+/* Entries with a tag or to synthesize that are settled, oldest first; false: no more. Take them after each match and each expect, before what follows
+ * is forwarded. (Entries without a tag that were forwarded or swallowed are passed over.) */
+static inline bool ledger_has_settled(const struct ledger *ledger)
+{
+    return ledger->settled != ledger->head;
+}
+bool ledger_take_settled(struct ledger *ledger, struct ledger_entry *entry);
+
+static inline bool ledger_is_empty(const struct ledger *ledger)
+{
+    return ledger->settled == ledger->tail;
+}
+bool ledger_is_free(const struct ledger *ledger);
+/* The oldest thing owed is the client's (a cancel may be sent; MECHANISMS §5.4). */
+bool ledger_head_is_clients(const struct ledger *ledger);
+/* All that is still owed is settled as SKIPPED (the server is gone). Take the settled ones next. */
+void ledger_abandon(struct ledger *ledger);

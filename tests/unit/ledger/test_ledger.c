@@ -1,0 +1,470 @@
+#include "ledger/ledger.h"
+
+#include <check.h>
+
+Suite *suite_ledger_ledger(void);
+
+static struct ledger ledger;
+
+static void begin(void)
+{
+    ledger_init(&ledger);
+}
+
+static void ask(enum ledger_kind kind)
+{
+    ledger_expect(&ledger, kind, LEDGER_FORWARD, 0, NULL);
+}
+
+static void ask_ours(enum ledger_kind kind)
+{
+    ledger_expect(&ledger, kind, LEDGER_SWALLOW, 0, NULL);
+}
+
+/* A whole batch as drivers send it. */
+static void ask_batch(void)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_BIND);
+    ask(LEDGER_DESCRIBE);
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+}
+
+static enum ledger_verdict answer(char type)
+{
+    return ledger_match(&ledger, (uint8_t)type, 0);
+}
+
+static enum ledger_verdict ready(char status)
+{
+    return ledger_match(&ledger, 'Z', (uint8_t)status);
+}
+
+static void answers_go_to_client(const char *types)
+{
+    for (; *types; types++)
+        ck_assert_int_eq(answer(*types), LEDGER_TO_CLIENT);
+}
+
+START_TEST(a_new_ledger_is_free)
+{
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_query_is_owed_until_its_ready_for_query)
+{
+    ask(LEDGER_QUERY);
+    ck_assert(!ledger_is_free(&ledger));
+    answers_go_to_client("TDDC");
+    ck_assert(!ledger_is_free(&ledger));
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_query_of_several_statements_ends_once)
+{
+    ask(LEDGER_QUERY);
+    answers_go_to_client("TDCTDCI");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_empty(&ledger));
+}
+END_TEST
+
+START_TEST(an_open_transaction_is_not_free)
+{
+    ask(LEDGER_QUERY);
+    answers_go_to_client("C");
+    ready('T');
+    ck_assert(ledger_is_empty(&ledger));
+    ck_assert(!ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_failed_transaction_is_not_free)
+{
+    ask(LEDGER_QUERY);
+    answers_go_to_client("E");
+    ready('E');
+    ck_assert(!ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_batch_is_answered_in_order)
+{
+    ask_batch();
+    answers_go_to_client("12TDDC");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(describe_of_a_statement_has_two_answers)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_DESCRIBE);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("1tn");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(a_suspended_portal_ends_its_execute)
+{
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("DDsDC");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(messages_without_a_sync_keep_the_server)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_DESCRIBE);
+    answers_go_to_client("1tn");
+    ck_assert(ledger_is_empty(&ledger));
+    ck_assert(!ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_query_behind_messages_without_a_sync_frees_the_server)
+{
+    ask(LEDGER_PARSE);
+    answers_go_to_client("1");
+    ask(LEDGER_QUERY);
+    answers_go_to_client("C");
+    ready('I');
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(an_error_in_a_batch_skips_to_its_sync)
+{
+    ask_batch();
+    answers_go_to_client("1E");
+    ck_assert(!ledger_is_free(&ledger));
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(an_error_skips_only_its_own_unit)
+{
+    ask_batch();
+    ask_batch();
+    answers_go_to_client("E");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    answers_go_to_client("12TDC");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(an_error_before_the_sync_was_sent_waits_for_it)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_BIND);
+    answers_go_to_client("E");
+    ck_assert(!ledger_is_free(&ledger));
+    ask(LEDGER_EXECUTE);
+    ck_assert(ledger_head_is_clients(&ledger) == false);
+    ask(LEDGER_SYNC);
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_query_between_an_error_and_its_sync_is_skipped)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_QUERY);
+    answers_go_to_client("E");
+    ck_assert_int_eq(ready('I'), LEDGER_UNASKED);
+    ask(LEDGER_SYNC);
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(an_error_of_a_query_does_not_skip)
+{
+    ask(LEDGER_QUERY);
+    ask(LEDGER_QUERY);
+    answers_go_to_client("E");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    answers_go_to_client("C");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(an_error_at_the_sync_itself_still_has_its_ready)
+{
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("CE");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_function_call_has_an_answer_and_a_ready)
+{
+    ask(LEDGER_FUNCTION_CALL);
+    answers_go_to_client("V");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(answers_to_the_poolers_messages_are_nobodys)
+{
+    ask_ours(LEDGER_QUERY);
+    ask(LEDGER_QUERY);
+    ck_assert_int_eq(answer('C'), LEDGER_TO_NOBODY);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    answers_go_to_client("C");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(an_error_of_the_poolers_query_is_noted_and_told_nobody)
+{
+    ask_ours(LEDGER_QUERY);
+    ck_assert_int_eq(answer('E'), LEDGER_TO_NOBODY);
+    ck_assert(ledger.error_in_swallowed);
+}
+END_TEST
+
+START_TEST(the_error_of_a_parse_in_front_of_a_bind_is_the_clients)
+{
+    ask_ours(LEDGER_PARSE);
+    ask(LEDGER_BIND);
+    ask(LEDGER_SYNC);
+    ck_assert_int_eq(answer('E'), LEDGER_TO_CLIENT);
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+}
+END_TEST
+
+START_TEST(a_made_up_answer_has_its_turn_behind_what_was_asked_before)
+{
+    struct ledger_entry entry;
+    ask(LEDGER_BIND);
+    ledger_expect(&ledger, LEDGER_CLOSE, LEDGER_SYNTHESIZE, '3', NULL);
+    ck_assert(!ledger_take_settled(&ledger, &entry));
+    answers_go_to_client("2");
+    ck_assert(ledger_take_settled(&ledger, &entry));
+    ck_assert_int_eq(entry.answer, '3');
+    ck_assert_int_eq(entry.outcome, LEDGER_DONE);
+}
+END_TEST
+
+START_TEST(a_made_up_answer_behind_an_error_is_skipped)
+{
+    struct ledger_entry entry;
+    ask(LEDGER_BIND);
+    ledger_expect(&ledger, LEDGER_CLOSE, LEDGER_SYNTHESIZE, '3', NULL);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("E");
+    ck_assert(ledger_take_settled(&ledger, &entry));
+    ck_assert_int_eq(entry.outcome, LEDGER_SKIPPED);
+}
+END_TEST
+
+START_TEST(tags_are_heard_of_in_order)
+{
+    int first, second;
+    struct ledger_entry entry;
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_FORWARD, 0, &first);
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_FORWARD, 0, &second);
+    answers_go_to_client("1E");
+    ck_assert(ledger_take_settled(&ledger, &entry));
+    ck_assert_ptr_eq(entry.tag, &first);
+    ck_assert_int_eq(entry.outcome, LEDGER_DONE);
+    ck_assert(ledger_take_settled(&ledger, &entry));
+    ck_assert_ptr_eq(entry.tag, &second);
+    ck_assert_int_eq(entry.outcome, LEDGER_FAILED);
+    ck_assert(!ledger_take_settled(&ledger, &entry));
+}
+END_TEST
+
+START_TEST(copy_out_of_a_query_streams_and_ends)
+{
+    ask(LEDGER_QUERY);
+    answers_go_to_client("HddcC");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(copy_data_without_a_copy_is_unasked)
+{
+    ask(LEDGER_QUERY);
+    ck_assert_int_eq(answer('d'), LEDGER_UNASKED);
+}
+END_TEST
+
+START_TEST(a_copy_in_of_a_query_is_not_free_before_its_end)
+{
+    ask(LEDGER_QUERY);
+    answers_go_to_client("G");
+    ask(LEDGER_COPY_END);
+    answers_go_to_client("C");
+    ck_assert(!ledger_is_free(&ledger));
+    ready('I');
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(the_sync_sent_with_a_copy_in_brings_no_ready)
+{
+    ask(LEDGER_PARSE);
+    ask(LEDGER_BIND);
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("12G");
+    ask(LEDGER_COPY_END);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("C");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_copy_in_sent_whole_in_one_write_has_one_ready)
+{
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    ask(LEDGER_COPY_END);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("GC");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_copy_in_that_never_started_has_both_readies)
+{
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    ask(LEDGER_COPY_END);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("E");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_copy_in_that_fails_in_the_middle_waits_for_the_sync)
+{
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    answers_go_to_client("GE");
+    ck_assert(!ledger_is_free(&ledger));
+    ask(LEDGER_COPY_END);
+    ask(LEDGER_SYNC);
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(what_nobody_asked_is_unasked)
+{
+    ck_assert_int_eq(answer('C'), LEDGER_UNASKED);
+    ck_assert_int_eq(ready('I'), LEDGER_UNASKED);
+    ck_assert_int_eq(answer('E'), LEDGER_UNASKED);
+    ck_assert_int_eq(answer('N'), LEDGER_ASYNC);
+}
+END_TEST
+
+START_TEST(an_answer_of_another_kind_is_unasked)
+{
+    ask(LEDGER_BIND);
+    ck_assert_int_eq(answer('1'), LEDGER_UNASKED);
+}
+END_TEST
+
+START_TEST(abandoning_settles_everything)
+{
+    int tag;
+    struct ledger_entry entry;
+    ask_batch();
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_FORWARD, 0, &tag);
+    ledger_abandon(&ledger);
+    ck_assert(ledger_take_settled(&ledger, &entry));
+    ck_assert_int_eq(entry.outcome, LEDGER_SKIPPED);
+    ck_assert(ledger_is_empty(&ledger));
+}
+END_TEST
+
+START_TEST(the_ring_wraps_around)
+{
+    for (int i = 0; i < 3 * LEDGER_ENTRIES; i++) {
+        ask_batch();
+        answers_go_to_client("12nC");
+        ck_assert_int_eq(ready('I'), LEDGER_READY);
+    }
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_full_ring_has_no_room)
+{
+    for (int i = 0; i < LEDGER_ENTRIES; i++)
+        ask(LEDGER_BIND);
+    ck_assert(!ledger_has_room(&ledger, 1));
+    answers_go_to_client("2");
+    ck_assert(ledger_has_room(&ledger, 1));
+}
+END_TEST
+
+Suite *suite_ledger_ledger(void)
+{
+    const TTest *const tests[] = {
+        a_new_ledger_is_free,
+        a_query_is_owed_until_its_ready_for_query,
+        a_query_of_several_statements_ends_once,
+        an_open_transaction_is_not_free,
+        a_failed_transaction_is_not_free,
+        a_batch_is_answered_in_order,
+        describe_of_a_statement_has_two_answers,
+        a_suspended_portal_ends_its_execute,
+        messages_without_a_sync_keep_the_server,
+        a_query_behind_messages_without_a_sync_frees_the_server,
+        an_error_in_a_batch_skips_to_its_sync,
+        an_error_skips_only_its_own_unit,
+        an_error_before_the_sync_was_sent_waits_for_it,
+        a_query_between_an_error_and_its_sync_is_skipped,
+        an_error_of_a_query_does_not_skip,
+        an_error_at_the_sync_itself_still_has_its_ready,
+        a_function_call_has_an_answer_and_a_ready,
+        answers_to_the_poolers_messages_are_nobodys,
+        an_error_of_the_poolers_query_is_noted_and_told_nobody,
+        the_error_of_a_parse_in_front_of_a_bind_is_the_clients,
+        a_made_up_answer_has_its_turn_behind_what_was_asked_before,
+        a_made_up_answer_behind_an_error_is_skipped,
+        tags_are_heard_of_in_order,
+        copy_out_of_a_query_streams_and_ends,
+        copy_data_without_a_copy_is_unasked,
+        a_copy_in_of_a_query_is_not_free_before_its_end,
+        the_sync_sent_with_a_copy_in_brings_no_ready,
+        a_copy_in_sent_whole_in_one_write_has_one_ready,
+        a_copy_in_that_never_started_has_both_readies,
+        a_copy_in_that_fails_in_the_middle_waits_for_the_sync,
+        what_nobody_asked_is_unasked,
+        an_answer_of_another_kind_is_unasked,
+        abandoning_settles_everything,
+        the_ring_wraps_around,
+        a_full_ring_has_no_room,
+    };
+    Suite *suite = suite_create("ledger/ledger");
+    TCase *all = tcase_create("all");
+    tcase_add_checked_fixture(all, begin, NULL);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(all, tests[i]);
+    suite_add_tcase(suite, all);
+    return suite;
+}

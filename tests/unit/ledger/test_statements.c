@@ -1,0 +1,221 @@
+#include "ledger/statements.h"
+
+#include "base/memory.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_ledger_statements(void);
+
+static struct statement_table table;
+static struct client_statements client;
+static struct server_statements server;
+static const struct span no_types;
+
+static void begin(void)
+{
+    digest_init();
+    memset(&table, 0, sizeof(table));
+    memset(&client, 0, sizeof(client));
+    server_statements_init(&server);
+}
+
+static void end(void)
+{
+    client_statements_clear(&client, &table);
+    server_statements_finish(&server);
+    ck_assert_ptr_null(table.by_digest);
+    ck_assert_uint_eq(table.bytes, 0);
+}
+
+static struct shared_statement *statement(const char *query)
+{
+    return statement_acquire(&table, query, no_types, 0, 0);
+}
+
+/* Defines a name; the statement's own reference is dropped. */
+static struct statement_delta *define(const char *name, const char *query)
+{
+    struct shared_statement *shared = statement(query);
+    struct statement_delta *delta = client_statements_define(&client, &table, name, shared);
+    statement_release(&table, shared);
+    return delta;
+}
+
+static void settle(struct statement_delta *delta, bool done)
+{
+    statement_delta_settle(delta, done, &client, &table, &server);
+}
+
+START_TEST(equal_texts_share_a_statement)
+{
+    struct shared_statement *a = statement("select 1"), *b = statement("select 1");
+    ck_assert_ptr_eq(a, b);
+    statement_release(&table, a);
+    statement_release(&table, b);
+}
+END_TEST
+
+START_TEST(other_settings_make_another_statement)
+{
+    struct shared_statement *a = statement("select 1");
+    struct shared_statement *b = statement_acquire(&table, "select 1", no_types, 0, 7);
+    ck_assert_ptr_ne(a, b);
+    statement_release(&table, a);
+    statement_release(&table, b);
+}
+END_TEST
+
+START_TEST(other_types_make_another_statement)
+{
+    const uint8_t int4[] = {0, 0, 0, 23};
+    struct shared_statement *a = statement("select $1");
+    struct shared_statement *b = statement_acquire(
+        &table, "select $1", (struct span){int4, sizeof(int4)}, 1, 0);
+    ck_assert_ptr_ne(a, b);
+    statement_release(&table, a);
+    statement_release(&table, b);
+}
+END_TEST
+
+START_TEST(the_parse_message_is_ready_to_send)
+{
+    struct shared_statement *shared = statement("select 1");
+    ck_assert_uint_eq(shared->parse[0], 'P');
+    ck_assert_uint_eq((size_t)shared->parse[4] + 1, shared->parse_size);
+    ck_assert_str_eq((const char *)shared->parse + 5, shared->name);
+    ck_assert_str_eq((const char *)shared->parse + 5 + STATEMENT_NAME_SIZE, "select 1");
+    statement_release(&table, shared);
+}
+END_TEST
+
+START_TEST(a_defined_name_is_found_at_once)
+{
+    struct statement_delta *delta = define("s", "select 1");
+    ck_assert_ptr_nonnull(client_statements_find(&client, "s"));
+    ck_assert_int_eq(client.unsettled, 1);
+    settle(delta, true);
+    ck_assert_int_eq(client.unsettled, 0);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "s"));
+}
+END_TEST
+
+START_TEST(a_name_whose_parse_failed_is_gone)
+{
+    settle(define("s", "select 1"), false);
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+}
+END_TEST
+
+START_TEST(a_close_that_was_skipped_is_undone)
+{
+    settle(define("s", "select 1"), true);
+    struct statement_delta *delta = client_statements_remove(&client, &table, "s");
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+    settle(delta, false);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "s"));
+}
+END_TEST
+
+START_TEST(a_close_that_was_done_stays)
+{
+    settle(define("s", "select 1"), true);
+    settle(client_statements_remove(&client, &table, "s"), true);
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+}
+END_TEST
+
+START_TEST(closing_an_unknown_name_is_no_error)
+{
+    struct statement_delta *delta = client_statements_remove(&client, &table, "nobody");
+    ck_assert_ptr_nonnull(delta);
+    settle(delta, true);
+}
+END_TEST
+
+START_TEST(names_are_compared_by_63_bytes)
+{
+    char longer[80];
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[79] = 0;
+    settle(define(longer, "select 1"), true);
+    longer[63] = 0;
+    ck_assert_ptr_nonnull(client_statements_find(&client, longer));
+}
+END_TEST
+
+START_TEST(the_least_recently_used_is_evicted)
+{
+    struct shared_statement *a = statement("a"), *b = statement("b");
+    server_statements_add(&server, a)->is_confirmed = true;
+    server_statements_add(&server, b)->is_confirmed = true;
+    server_statements_find(&server, a);
+    struct server_statement *evicted = server_statements_evict(&server, 1, NULL);
+    ck_assert_str_eq(evicted->name, b->name);
+    memory_free(evicted);
+    ck_assert_ptr_null(server_statements_find(&server, b));
+    statement_release(&table, a);
+    statement_release(&table, b);
+}
+END_TEST
+
+START_TEST(an_eviction_that_was_skipped_is_put_back)
+{
+    struct shared_statement *a = statement("a");
+    server_statements_add(&server, a)->is_confirmed = true;
+    struct server_statement *evicted = server_statements_evict(&server, 0, NULL);
+    settle(server_statements_closing(evicted), false);
+    ck_assert_ptr_nonnull(server_statements_find(&server, a));
+    statement_release(&table, a);
+}
+END_TEST
+
+START_TEST(a_parse_that_failed_leaves_nothing_on_the_server)
+{
+    struct shared_statement *a = statement("a");
+    settle(server_statements_define(&server, a), false);
+    ck_assert_ptr_null(server_statements_find(&server, a));
+    statement_release(&table, a);
+}
+END_TEST
+
+/* Close and Parse of one statement, both skipped by an earlier error: the server still has it. */
+START_TEST(a_skipped_close_and_parse_leave_the_statement_held)
+{
+    struct shared_statement *a = statement("a");
+    server_statements_add(&server, a)->is_confirmed = true;
+    struct statement_delta *closing = server_statements_closing(server_statements_take(&server, a));
+    struct statement_delta *parsing = server_statements_define(&server, a);
+    settle(closing, false);
+    settle(parsing, false);
+    ck_assert_ptr_nonnull(server_statements_find(&server, a));
+    statement_release(&table, a);
+}
+END_TEST
+
+Suite *suite_ledger_statements(void)
+{
+    const TTest *const tests[] = {
+        equal_texts_share_a_statement,
+        other_settings_make_another_statement,
+        other_types_make_another_statement,
+        the_parse_message_is_ready_to_send,
+        a_defined_name_is_found_at_once,
+        a_name_whose_parse_failed_is_gone,
+        a_close_that_was_skipped_is_undone,
+        a_close_that_was_done_stays,
+        closing_an_unknown_name_is_no_error,
+        names_are_compared_by_63_bytes,
+        the_least_recently_used_is_evicted,
+        an_eviction_that_was_skipped_is_put_back,
+        a_parse_that_failed_leaves_nothing_on_the_server,
+        a_skipped_close_and_parse_leave_the_statement_held,
+    };
+    Suite *suite = suite_create("ledger/statements");
+    TCase *all = tcase_create("all");
+    tcase_add_checked_fixture(all, begin, end);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(all, tests[i]);
+    suite_add_tcase(suite, all);
+    return suite;
+}
