@@ -1,31 +1,36 @@
 /* pool: the servers of one (database entry, pool user), who has them, and who waits for one.
  *
- * Knows members (embedded in servers) and waiters (embedded in clients), not sockets; calls nobody: it returns what is to be done, and the
- * caller (server/) does it. Sharded by worker (MECHANISMS §2.3): each home worker's shard has its idle members and its local waiters, touched
- * by that worker alone, and publishes an atomic idle count; the hit path (an idle member here; a waiter here) takes no lock. The mutex is for
- * misses: remote waiters, opening, closing, sizes. It is never held over I/O or allocation, nor together with that of limits.
+ * Knows members (embedded in servers) and waiters (embedded in clients), not sockets; calls nobody:
+ * it returns what is to be done, and the caller (server/) does it. Sharded by worker (MECHANISMS
+ * §2.3): each home worker's shard has its idle members and its local waiters, touched by that
+ * worker alone, and publishes an atomic idle count; the hit path (an idle member here; a waiter
+ * here) takes no lock. The mutex is for misses: remote waiters, opening, closing, sizes. It is
+ * never held over I/O or allocation, nor together with that of limits.
  *
- * Keeps true: a member is handed to one waiter; every waiter QUEUED while a member is idle, or may be opened, is found by somebody (no lost
- * wake-up); `size` counts every member from the decision to open to its seen end, and never exceeds what the limits allow; the queue is FIFO
- * over all workers but for waiter_locality.
+ * Keeps true: a member is handed to one waiter; every waiter QUEUED while a member is idle, or may
+ * be opened, is found by somebody (no lost wake-up); `size` counts every member from the decision
+ * to open to its seen end, and never exceeds what the limits allow; the queue is FIFO over all
+ * workers but for waiter_locality.
  */
 #pragma once
-#include "base/clock.h"
-#include "base/error.h"
-#include "base/table.h"
-#include "config/snapshot.h"
-#include "pool/limits.h"
-#include "pool/wait_queue.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WORKERS_MAX 64
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/table.h"
+#include "config/snapshot.h"
+#include "pool/limits.h"
+#include "pool/wait_queue.h"
+
+#define WORKERS_MAX      64
 #define POOL_OPENING_MAX 4 /* logins at once, after the first success (MECHANISMS §6) */
 #define POOL_RETRY_FIRST (100 * USEC_PER_MSEC)
-#define POOL_RETRY_MAX   (500 * USEC_PER_MSEC) /* while clients wait; and never more than server_login_retry */
+#define POOL_RETRY_MAX                                                                             \
+    (500 * USEC_PER_MSEC) /* while clients wait; and never more than server_login_retry */
 
 enum member_state {
     MEMBER_OPENING, /* connecting or logging in */
@@ -39,8 +44,8 @@ struct pool_member {
     struct pool *pool;
     enum member_state state;
     int worker;
-    uint64_t epoch;      /* of the pool, when it was opened */
-    bool is_surplus;     /* told to close because there are too many; under the pool's mutex */
+    uint64_t epoch;  /* of the pool, when it was opened */
+    bool is_surplus; /* told to close because there are too many; under the pool's mutex */
     usec_t opened_at, idle_since;
     TAILQ_ENTRY(pool_member) idle_link;
 };
@@ -59,13 +64,15 @@ struct pool_shard {
     struct pool_waiters refused; /* out of the queue, about to be told */
     _Atomic int idle_count;      /* published; what others may look at */
     _Atomic int64_t oldest_idle; /* idle_since of the longest idle member; 0: none */
-    _Atomic int local_only;      /* waiters here that are not in the pool's `remote`; written by this worker alone */
-    _Atomic int clients;         /* that live here; for choosing a home */
-    int waiter_count;            /* nodes in `waiters` */
+    _Atomic int local_only; /* waiters here that are not in the pool's `remote`; written by this
+                               worker alone */
+    _Atomic int clients;    /* that live here; for choosing a home */
+    int waiter_count;       /* nodes in `waiters` */
     struct pool_stats stats;
 } __attribute__((aligned(64)));
 
-/* What the first server said at login (ParameterStatus), for all clients of the pool. Immutable, reference-counted. */
+/* What the first server said at login (ParameterStatus), for all clients of the pool. Immutable,
+ * reference-counted. */
 struct pool_welcome {
     _Atomic int references;
     size_t size;
@@ -76,48 +83,54 @@ void pool_welcome_release(struct pool_welcome *welcome); /* NULL is fine */
 enum pool_failure {
     POOL_FAILURE_NONE,
     POOL_FAILURE_PASSING, /* refused connect, DNS, 57P03: tried again soon, waiters wait on */
-    POOL_FAILURE_REFUSED, /* the server refuses logins (53300, ...): server_login_retry, waiters are told when no server is left */
-    POOL_FAILURE_LOGIN,   /* this user or database is refused (28P01, 3D000, ...): waiters are told at once, no pause */
+    POOL_FAILURE_REFUSED, /* the server refuses logins (53300, ...): server_login_retry, waiters are
+                             told when no server is left */
+    POOL_FAILURE_LOGIN, /* this user or database is refused (28P01, 3D000, ...): waiters are told at
+                           once, no pause */
 };
 
 struct pool {
-    UT_hash_handle hh;            /* of the registry, by key */
-    char *key;                    /* "database\0user": key_size bytes */
+    UT_hash_handle hh; /* of the registry, by key */
+    char *key;         /* "database\0user": key_size bytes */
     size_t key_size;
     struct database_entry *database; /* a reference; replaced by pool_configure under the mutex */
-    char *user_name;              /* pool user */
-    struct user_entry *user;      /* may be NULL; as database */
-    struct effective effective;   /* copied by pool_configure under the mutex; pool_mode is also in the atomic */
+    char *user_name;                 /* pool user */
+    struct user_entry *user;         /* may be NULL; as database */
+    struct effective
+        effective; /* copied by pool_configure under the mutex; pool_mode is also in the atomic */
     _Atomic int pool_mode;
     _Atomic int references;
-    bool is_removed;              /* its database is not in the configuration; under the mutex of the registry */
+    bool is_removed; /* its database is not in the configuration; under the mutex of the registry */
     int worker_count;
-    int number;                   /* running number in the registry, so that pools spread over the workers */
+    int number; /* running number in the registry, so that pools spread over the workers */
 
-    pthread_mutex_t mutex;        /* guards what follows up to shards */
-    struct pool_waiters remote;   /* waiters of pools with several homes, oldest first */
-    int size;                     /* members in any state */
-    int opening;                  /* those of them that are connecting */
-    int surplus;                  /* those of them that were told to close because there are too many */
-    bool had_success;             /* some server logged in since the last epoch */
+    pthread_mutex_t mutex;      /* guards what follows up to shards */
+    struct pool_waiters remote; /* waiters of pools with several homes, oldest first */
+    int size;                   /* members in any state */
+    int opening;                /* those of them that are connecting */
+    int surplus;      /* those of them that were told to close because there are too many */
+    bool had_success; /* some server logged in since the last epoch */
     enum pool_failure failure;
     struct error failure_error;   /* what the last failed attempt said */
     usec_t retry_at, retry_delay; /* 0: no pause */
     usec_t failed_at;             /* when that attempt failed */
     struct pool_welcome *welcome;
-    usec_t last_active;           /* when somebody last had to wait, or a member ended */
-    uint64_t telling;             /* workers whose waiters are being told of a failure: nothing is opened for them... */
-    usec_t telling_until;         /* ...before this time */
+    usec_t last_active; /* when somebody last had to wait, or a member ended */
+    uint64_t telling;   /* workers whose waiters are being told of a failure: nothing is opened for
+                           them... */
+    usec_t telling_until; /* ...before this time */
 
-    struct limits_place place;    /* under the mutex of limits */
-    _Atomic bool is_blocked;      /* waits for a slot of limits; written under the mutex of limits */
+    struct limits_place place; /* under the mutex of limits */
+    _Atomic bool is_blocked;   /* waits for a slot of limits; written under the mutex of limits */
 
     /* Read everywhere, written rarely. */
     _Atomic int published_size __attribute__((aligned(64))); /* for the lock-free "is it full?" */
-    _Atomic int published_limit; /* INT_MAX: unlimited */
-    _Atomic uint64_t placement; /* bit w: new clients are put on worker w (one for about ten servers); follows pool_size */
-    _Atomic uint64_t homes; /* bit w: members and waiters may be on worker w. Placement, and every worker on which somebody has waited:
-                                   * bits are only added, for a waiter that is alone here stays in the local list */
+    _Atomic int published_limit;                             /* INT_MAX: unlimited */
+    _Atomic uint64_t placement; /* bit w: new clients are put on worker w (one for about ten
+                                   servers); follows pool_size */
+    _Atomic uint64_t homes; /* bit w: members and waiters may be on worker w. Placement, and every
+                             * worker on which somebody has waited: bits are only added, for a
+                             * waiter that is alone here stays in the local list */
     _Atomic uint64_t epoch;
     _Atomic bool is_paused, is_draining;
     _Atomic bool is_round_robin; /* server_round_robin */
@@ -129,16 +142,17 @@ struct pool {
     _Atomic int waiting;           /* waiters QUEUED on all workers; seq_cst too */
     _Atomic int64_t oldest_remote; /* `since` of the oldest remote waiter; INT64_MAX: none */
 
-    struct pool_shard shards[];   /* worker_count of them */
+    struct pool_shard shards[]; /* worker_count of them */
 };
 
-/* What somebody should do next, on worker `worker`; the caller sees to it (at once if it is on that worker, else by message). A pool named here
- * has a reference for the caller. */
+/* What somebody should do next, on worker `worker`; the caller sees to it (at once if it is on that
+ * worker, else by message). A pool named here has a reference for the caller. */
 enum pool_order {
     POOL_NOTHING,
-    POOL_OPEN,       /* open a connection there: a place was reserved in the pool and the limits */
-    POOL_ASK,        /* that worker shall release an idle member for the oldest remote waiter: pool_give */
-    POOL_EVICT,      /* that worker shall close an idle member of `pool` (another pool under the same limit): pool_take_idle */
+    POOL_OPEN, /* open a connection there: a place was reserved in the pool and the limits */
+    POOL_ASK, /* that worker shall release an idle member for the oldest remote waiter: pool_give */
+    POOL_EVICT, /* that worker shall close an idle member of `pool` (another pool under the same
+                   limit): pool_take_idle */
 };
 struct pool_advice {
     enum pool_order order;
@@ -152,49 +166,67 @@ enum pool_verdict {
     POOL_REFUSED, /* not queued; error says why (draining; cached login failure) */
 };
 
-/* `waiter` asks for a member on its own worker at `now`; waiter->since is `now` unless it was set (kept place). waiter->granted/refused are set. */
-enum pool_verdict pool_acquire(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now, struct pool_member **member,
-                               struct pool_advice *advice, struct error *error);
+/* `waiter` asks for a member on its own worker at `now`; waiter->since is `now` unless it was set
+ * (kept place). waiter->granted/refused are set. */
+enum pool_verdict pool_acquire(struct pool *pool, int worker, struct pool_waiter *waiter,
+                               usec_t now, struct pool_member **member, struct pool_advice *advice,
+                               struct error *error);
 
-/* The waiter leaves the queue. True: it is out. False: it was GRANTED meanwhile; a member will arrive and `granted` be called. Own worker only. */
+/* The waiter leaves the queue. True: it is out. False: it was GRANTED meanwhile; a member will
+ * arrive and `granted` be called. Own worker only. */
 bool pool_waiter_leave(struct pool_waiter *waiter);
 /* First thing in `granted` and `refused`: unlinks what is left and makes the state NONE. */
 void pool_waiter_done(struct pool_waiter *waiter);
 
-/* A member that is free (its work done, or just opened) on this worker: to the oldest waiter, or to the idle list. */
+/* A member that is free (its work done, or just opened) on this worker: to the oldest waiter, or to
+ * the idle list. */
 enum pool_release_verdict {
     RELEASE_IDLE,  /* it is in the idle list now */
     RELEASE_GRANT, /* *waiter, on this worker, is GRANTED: call granted */
-    RELEASE_MOVE,  /* *waiter, on worker (*waiter)->worker, is GRANTED: send the member there (state MOVING); on arrival call granted */
-    RELEASE_CLOSE, /* the member is of an old epoch, too many, or the pool is paused or draining: close it, `*why` says so */
+    RELEASE_MOVE,  /* *waiter, on worker (*waiter)->worker, is GRANTED: send the member there (state
+                      MOVING); on arrival call granted */
+    RELEASE_CLOSE, /* the member is of an old epoch, too many, or the pool is paused or draining:
+                      close it, `*why` says so */
 };
-enum pool_release_verdict pool_release(struct pool *pool, int worker, struct pool_member *member, usec_t now, struct pool_waiter **waiter,
-                                       const char **why);
+enum pool_release_verdict pool_release(struct pool *pool, int worker, struct pool_member *member,
+                                       usec_t now, struct pool_waiter **waiter, const char **why);
 
-/* After POOL_OPEN: the member exists from now on (opening). Sets its fields; takes a reference to the pool. */
+/* After POOL_OPEN: the member exists from now on (opening). Sets its fields; takes a reference to
+ * the pool. */
 void pool_member_init(struct pool *pool, struct pool_member *member, int worker, usec_t now);
-/* It logged in. `welcome` (one reference, taken over; may be NULL) is kept if the pool has none. Call pool_release next, and do *advice. */
-void pool_member_opened(struct pool *pool, struct pool_member *member, struct pool_welcome *welcome, struct pool_advice *advice);
-/* It could not be opened. True: the waiters shall be told (pool_refuse_waiters on each worker of `homes`). Call pool_member_closed next. */
-bool pool_open_failed(struct pool *pool, enum pool_failure failure, const struct error *error, usec_t now, usec_t login_retry);
+/* It logged in. `welcome` (one reference, taken over; may be NULL) is kept if the pool has none.
+ * Call pool_release next, and do *advice. */
+void pool_member_opened(struct pool *pool, struct pool_member *member, struct pool_welcome *welcome,
+                        struct pool_advice *advice);
+/* It could not be opened. True: the waiters shall be told (pool_refuse_waiters on each worker of
+ * `homes`). Call pool_member_closed next. */
+bool pool_open_failed(struct pool *pool, enum pool_failure failure, const struct error *error,
+                      usec_t now, usec_t login_retry);
 /* POOL_OPEN cannot be done (no memory): gives the place back. */
 void pool_open_abandoned(struct pool *pool, struct pool_advice *advice);
-/* Its end was seen (in any state; it is off the idle list after this). Gives the place back; *advice may open another (also in the pool that got the slot
- * of limits). Drops the member's reference to the pool. */
-void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t now, struct pool_advice *advice);
-/* A member that died while it travelled: its waiter is QUEUED again at its old place. Waiter's worker. */
-void pool_grant_failed(struct pool *pool, struct pool_waiter *waiter, usec_t now, struct pool_advice *advice);
+/* Its end was seen (in any state; it is off the idle list after this). Gives the place back;
+ * *advice may open another (also in the pool that got the slot of limits). Drops the member's
+ * reference to the pool. */
+void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t now,
+                        struct pool_advice *advice);
+/* A member that died while it travelled: its waiter is QUEUED again at its old place. Waiter's
+ * worker. */
+void pool_grant_failed(struct pool *pool, struct pool_waiter *waiter, usec_t now,
+                       struct pool_advice *advice);
 
-/* On a worker that was asked (POOL_ASK): the member to give, taken off the idle list (then pool_release it; it may be of an old epoch, which
- * that closes), or NULL: then call pool_reconsider. */
+/* On a worker that was asked (POOL_ASK): the member to give, taken off the idle list (then
+ * pool_release it; it may be of an old epoch, which that closes), or NULL: then call
+ * pool_reconsider. */
 struct pool_member *pool_give(struct pool *pool, int worker);
-/* For evicting and idle time-outs: the longest idle member here, taken off the list (state LENT), or NULL. */
+/* For evicting and idle time-outs: the longest idle member here, taken off the list (state LENT),
+ * or NULL. */
 struct pool_member *pool_take_idle(struct pool *pool, int worker);
 /* Takes this idle member off its list (its own worker): the server found it dead or too old. */
 void pool_unlist(struct pool *pool, struct pool_member *member);
 
-/* Is there something to do for those who wait (retry time reached, a place free)? For upkeep and after changes (also a resume). Any thread.
- * Call it again after doing a POOL_OPEN: a pool whose servers answer may open several at once. */
+/* Is there something to do for those who wait (retry time reached, a place free)? For upkeep and
+ * after changes (also a resume). Any thread. Call it again after doing a POOL_OPEN: a pool whose
+ * servers answer may open several at once. */
 void pool_reconsider(struct pool *pool, usec_t now, struct pool_advice *advice);
 /* Refuses every waiter that is on this worker: calls `refused` of each. */
 void pool_refuse_waiters(struct pool *pool, int worker, const struct error *why);
@@ -203,16 +235,18 @@ void pool_refuse_waiters(struct pool *pool, int worker, const struct error *why)
 struct pool_welcome *pool_welcome_acquire(struct pool *pool);
 struct pool_welcome *pool_welcome_create(const void *pairs, size_t size);
 
-/* KILL, RECONNECT, RELOAD with other connection settings: members opened before are closed at release, arrival or when idle. Forgets the
- * welcome and the failure. */
+/* KILL, RECONNECT, RELOAD with other connection settings: members opened before are closed at
+ * release, arrival or when idle. Forgets the welcome and the failure. */
 void pool_raise_epoch(struct pool *pool);
 
-/* The worker on which a new client shall live: a home of the pool (about one for ten servers), the one with fewest clients. */
+/* The worker on which a new client shall live: a home of the pool (about one for ten servers), the
+ * one with fewest clients. */
 int pool_choose_home(struct pool *pool);
 void pool_client_arrived(struct pool *pool, int worker);
 void pool_client_left(struct pool *pool, int worker);
 
-/* Copies, or takes references, under the mutex: pool_configure may replace them at any time. The user may be NULL. */
+/* Copies, or takes references, under the mutex: pool_configure may replace them at any time. The
+ * user may be NULL. */
 void pool_effective(struct pool *pool, struct effective *effective);
 struct database_entry *pool_database_acquire(struct pool *pool);
 struct user_entry *pool_user_acquire(struct pool *pool);
@@ -225,7 +259,8 @@ static inline struct pool_stats *pool_stats(struct pool *pool, int worker)
     return &pool->shards[worker].stats;
 }
 
-/* False: it was opened under settings that no longer hold, or before a KILL or RECONNECT; it must be closed. */
+/* False: it was opened under settings that no longer hold, or before a KILL or RECONNECT; it must
+ * be closed. */
 static inline bool pool_member_is_current(const struct pool_member *member)
 {
     return member->epoch == atomic_load_explicit(&member->pool->epoch, memory_order_acquire);

@@ -1,7 +1,7 @@
 /* registry: which pools exist.
  *
- * Owns the table of pools by (database name, pool user), with a mutex that logins and upkeep take, never a query. A pool stays while it is referred to or its
- * database is in the configuration.
+ * Owns the table of pools by (database name, pool user), with a mutex that logins and upkeep take,
+ * never a query. A pool stays while it is referred to or its database is in the configuration.
  */
 #pragma once
 #include "pool/pool.h"
@@ -12,14 +12,19 @@ struct registry *registry_create(int worker_count);
 void registry_destroy(struct registry *registry);
 struct limits *registry_limits(struct registry *registry);
 
-/* The pool of this database entry and pool user, made if need be, configured from `config`; with a reference. NULL: no memory. */
-struct pool *registry_pool(struct registry *registry, const struct config *config, struct database_entry *database, const char *pool_user);
+/* The pool of this database entry and pool user, made if need be, configured from `config`; with a
+ * reference. NULL: no memory. */
+struct pool *registry_pool(struct registry *registry, const struct config *config,
+                           struct database_entry *database, const char *pool_user);
 
-/* After a reload: every pool takes over the sizes and modes of `config`; those whose connection_fingerprint changed, or whose database is
- * gone, get a new epoch. Calls back for each pool whose database is gone (borrowed): its clients shall be told "database removed". */
-void registry_configure(struct registry *registry, const struct config *config, void (*removed)(struct pool *, void *), void *argument);
+/* After a reload: every pool takes over the sizes and modes of `config`; those whose
+ * connection_fingerprint changed, or whose database is gone, get a new epoch. Calls back for each
+ * pool whose database is gone (borrowed): its clients shall be told "database removed". */
+void registry_configure(struct registry *registry, const struct config *config,
+                        void (*removed)(struct pool *, void *), void *argument);
 
-/* Calls back for each pool in order of (database, user); borrowed for the call; the registry's mutex is held: short work only. */
+/* Calls back for each pool in order of (database, user); borrowed for the call; the registry's
+ * mutex is held: short work only. */
 void registry_each(struct registry *registry, void (*call)(struct pool *, void *), void *argument);
 /* An array of all pools with a reference each (caller releases and frees with memory_free). */
 struct pool **registry_list(struct registry *registry, size_t *count);

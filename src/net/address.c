@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* Where a setting is 0. The system's would notice a vanished peer after two hours, or after a quarter of one with bytes under
- * way. The last must be patient: it also ends a connection whose peer is there but has not read for that long. */
+/* Where a setting is 0. The system's would notice a vanished peer after two hours, or after a
+ * quarter of one with bytes under way. The last must be patient: it also ends a connection whose
+ * peer is there but has not read for that long. */
 #define KEEPIDLE_DEFAULT        60
 #define KEEPINTVL_DEFAULT       10
 #define KEEPCNT_DEFAULT         5

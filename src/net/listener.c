@@ -1,6 +1,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <event2/event.h>
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -32,7 +31,7 @@ struct listener {
     bool is_own_file;  /* the Unix socket's file is ours to take away */
     bool is_accepting; /* in a burst: who closes meanwhile leaves the memory to it */
     bool is_closed;
-    struct stat file;  /* which one it was */
+    struct stat file; /* which one it was */
     struct deadline_list rests;
     struct deadline rest;
 };
@@ -60,7 +59,8 @@ static void rest(struct listener *listener, int why)
     deadline_set(&listener->rests, &listener->rest, loop_now(listener->loop) + REST_TIME);
 }
 
-/* Of one connection that is gone already, or that a filter refused: the next may be well (accept(2)). */
+/* Of one connection that is gone already, or that a filter refused: the next may be well
+ * (accept(2)). */
 static bool concerns_one_connection(int why)
 {
     switch (why) {
@@ -214,8 +214,7 @@ static bool set_rights(struct listener *listener, const struct listener_settings
                              strerror(errno));
     }
     if (chmod(path, mode) != 0 || stat(path, &listener->file) != 0)
-        return error_set(error, SQLSTATE_CONFIG_FILE_ERROR, "chmod(%s): %s", path,
-                         strerror(errno));
+        return error_set(error, SQLSTATE_CONFIG_FILE_ERROR, "chmod(%s): %s", path, strerror(errno));
     return true;
 }
 
@@ -392,8 +391,8 @@ static int add_address(struct address *addresses, int count, int max, const stru
 static int resolve_word(const char *word, int port, struct address *addresses, int max,
                         struct error *error)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
     char service[16];
     int count = 0;

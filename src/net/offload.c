@@ -27,7 +27,7 @@ struct crew {
     int queued;
     int idle; /* threads that wait for work */
     int threads;
-    bool is_ending; /* nothing is begun, and nothing posted, any more */
+    bool is_ending;             /* nothing is begun, and nothing posted, any more */
     pthread_t ids[THREADS_MAX]; /* of the thread that submits, under the mutex too */
     const char *thread_name;
 };
@@ -85,7 +85,8 @@ static void *work(void *argument)
         pthread_mutex_unlock(&crew->mutex);
         job->run(job);
         pthread_mutex_lock(&crew->mutex);
-        /* After the end the job's owner and its loop may be gone. The mutex is held, so that the end cannot come in between. */
+        /* After the end the job's owner and its loop may be gone. The mutex is held, so that the
+         * end cannot come in between. */
         if (crew->is_ending)
             break;
         loop_post(job->loop, &job->mail);
@@ -164,7 +165,8 @@ static void end_crew(struct crew *crew)
     pthread_mutex_unlock(&crew->mutex);
 }
 
-/* A hung name server must not hold up the end of the process: its thread is left behind, and goes when it can. */
+/* A hung name server must not hold up the end of the process: its thread is left behind, and goes
+ * when it can. */
 static void join_crew(const struct crew *crew, const struct timespec *until)
 {
     for (int i = 0; i < crew->threads; i++)

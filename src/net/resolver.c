@@ -1,7 +1,8 @@
 /* One table of names under one mutex, which is never held over a look-up or an answer.
  *
- * A request waits as a `resolver_lookup` on the heap, so that the owner can forget its request while the answer is on its way: who
- * delivers finds no request and frees the rest. `request` of a look-up is touched on the loop that asked, and nowhere else. */
+ * A request waits as a `resolver_lookup` on the heap, so that the owner can forget its request
+ * while the answer is on its way: who delivers finds no request and frees the rest. `request` of a
+ * look-up is touched on the loop that asked, and nowhere else. */
 #include "net/resolver.h"
 
 #include <netdb.h>
@@ -20,7 +21,8 @@
 #define MAX_TTL_DEFAULT     (15 * USEC_PER_SEC)
 #define FAILURE_TTL_DEFAULT (15 * USEC_PER_SEC)
 
-/* Immutable once a name has it; counted, because answers travel while the name may be asked anew. */
+/* Immutable once a name has it; counted, because answers travel while the name may be asked anew.
+ */
 struct result {
     _Atomic int references;
     int count;
@@ -55,10 +57,10 @@ struct job {
 
 struct name {
     UT_hash_handle hh;
-    TAILQ_ENTRY(name) link;  /* of resolver->by_use */
-    struct result *result;   /* NULL: not known yet */
+    TAILQ_ENTRY(name) link; /* of resolver->by_use */
+    struct result *result;  /* NULL: not known yet */
     usec_t expires;
-    struct job *job;         /* NULL: nobody asks now */
+    struct job *job; /* NULL: nobody asks now */
     struct lookups waiting;
     char host[HOST_MAX + 1];
 };
@@ -191,12 +193,18 @@ static void answer_waiting(struct name *name, struct result *result)
     }
 }
 
-static void forget_name(struct resolver *resolver, struct name *name)
+/* One that is in the table no more. */
+static void free_name(struct resolver *resolver, struct name *name)
 {
-    HASH_DEL(resolver->names, name);
     TAILQ_REMOVE(&resolver->by_use, name, link);
     release_result(name->result);
     memory_free(name);
+}
+
+static void forget_name(struct resolver *resolver, struct name *name)
+{
+    HASH_DEL(resolver->names, name);
+    free_name(resolver, name);
 }
 
 /* Makes room for one more. False: all names are being asked for. */
@@ -330,15 +338,15 @@ static struct resolver_lookup *add_lookup(struct resolver *resolver, struct name
     return lookup;
 }
 
-/* Under the mutex. A reference to what is known, or NULL: the request waits, or `*why` it cannot. */
+/* Under the mutex. A reference to what is known, or NULL: the request waits, or `*why` it cannot.
+ */
 static struct result *look_up(struct resolver *resolver, const char *host, int port,
                               struct resolver_request *request, const char **why)
 {
     struct name *name = find_name(resolver, host);
     struct loop *loop = request->loop;
 
-    if (name != NULL && name->job == NULL && name->result != NULL &&
-        loop_now(loop) < name->expires)
+    if (name != NULL && name->job == NULL && name->result != NULL && loop_now(loop) < name->expires)
         return acquire_result(name->result);
     if (name == NULL)
         name = add_name(resolver, host);
@@ -421,11 +429,12 @@ void resolver_destroy(struct resolver *resolver)
         release_result(lookup->result);
         memory_free(lookup);
     }
+    HASH_CLEAR(hh, resolver->names);
     while ((name = TAILQ_FIRST(&resolver->by_use)) != NULL) {
         /* One that runs nevertheless, on a thread that was left behind, frees itself. */
         if (name->job != NULL && atomic_exchange(&name->job->state, JOB_ABANDONED) != JOB_RUNNING)
             free_job(name->job);
-        forget_name(resolver, name);
+        free_name(resolver, name);
     }
     pthread_mutex_destroy(&resolver->mutex);
     memory_free(resolver);

@@ -1,17 +1,16 @@
 /* OpenSSL's way to a stream's socket.
  *
- * Reading asks the socket once per wake-up: a short read says that it is empty, so the question that OpenSSL asks next is answered
- * without a system call. Writing in a handshake collects a whole step in the loop's staging memory and sends it at once: OpenSSL
- * would send each session ticket by itself. */
-#include "tls_private.h"
-
+ * Reading asks the socket once per wake-up: a short read says that it is empty, so the question
+ * that OpenSSL asks next is answered without a system call. Writing in a handshake collects a whole
+ * step in the loop's staging memory and sends it at once: OpenSSL would send each session ticket by
+ * itself. */
 #include <errno.h>
+#include <openssl/bio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <openssl/bio.h>
-
 #include "base/memory.h"
+#include "tls_private.h"
 
 static int wait_for(BIO *bio, struct tls_state *tls, enum tls_blocked blocked)
 {
@@ -80,14 +79,20 @@ static int receive(BIO *bio, struct stream *stream, char *data, size_t size, siz
     return 1;
 }
 
+static size_t handshake_limit(const struct stream *stream, const struct tls_state *tls)
+{
+    if (!stream->handshake_is_server)
+        return TLS_SERVER_HANDSHAKE_MAX;
+    return tls->handshake_sent == 0 ? TLS_CLIENT_HELLO_MAX : TLS_HANDSHAKE_MAX;
+}
+
 /* A stranger may send only so much before the handshake is done. */
-static bool is_within_limits(struct tls_state *tls, size_t got)
+static bool is_within_limits(const struct stream *stream, struct tls_state *tls, size_t got)
 {
     if (tls->is_established)
         return true;
     tls->handshake_received += got;
-    tls->is_too_long = tls->handshake_received >
-                       (tls->handshake_sent == 0 ? TLS_CLIENT_HELLO_MAX : TLS_HANDSHAKE_MAX);
+    tls->is_too_long = tls->handshake_received > handshake_limit(stream, tls);
     return !tls->is_too_long;
 }
 
@@ -101,7 +106,7 @@ static int bio_read(BIO *bio, char *data, size_t size, size_t *got)
     *got = 0;
     int result = tls->early != NULL ? take_early(tls, data, size, got)
                                     : receive(bio, stream, data, size, got);
-    if (result > 0 && !is_within_limits(tls, *got))
+    if (result > 0 && !is_within_limits(stream, tls, *got))
         return give_up(tls, EMSGSIZE);
     return result;
 }

@@ -1,18 +1,16 @@
-#include "tls_private.h"
-
-#include <string.h>
-#include <strings.h>
-
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
+#include "tls_private.h"
 
-#define CHAIN_DEPTH_MAX  6
-#define CERT_LIST_MAX    (16 * 1024)
-#define ALPN_POSTGRESQL  "\x0apostgresql"
+#define CHAIN_DEPTH_MAX 6
+#define CERT_LIST_MAX   (16 * 1024)
+#define ALPN_POSTGRESQL "\x0apostgresql"
 
 static bool is_empty(const char *text)
 {
@@ -140,8 +138,7 @@ static bool load_roots(SSL_CTX *ssl_ctx, const char *path, struct tls_file *root
 
 /* --- What both sides have -------------------------------------------------------------------- */
 
-static struct tls_context *create(enum tls_mode mode, const SSL_METHOD *method,
-                                  struct error *error)
+static struct tls_context *create(enum tls_mode mode, const SSL_METHOD *method, struct error *error)
 {
     struct tls_context *context = memory_zalloc(sizeof(*context));
 
@@ -167,7 +164,6 @@ static struct tls_context *create(enum tls_mode mode, const SSL_METHOD *method,
     SSL_CTX_set_read_ahead(ssl_ctx, 1);
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_verify_depth(ssl_ctx, CHAIN_DEPTH_MAX);
-    SSL_CTX_set_max_cert_list(ssl_ctx, CERT_LIST_MAX);
     /* Whatever the environment says (SSLKEYLOGFILE), keys are not written down. */
     SSL_CTX_set_keylog_callback(ssl_ctx, NULL);
     return context;
@@ -204,14 +200,15 @@ static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen
 
     (void)ssl;
     (void)argument;
-    if (SSL_select_next_proto(&match, chosen_size, ours, sizeof(ours) - 1, offered,
-                              offered_size) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&match, chosen_size, ours, sizeof(ours) - 1, offered, offered_size) !=
+        OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = match;
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* A certificate is looked at anew each time: a ticket would outlive its revocation (THREATS §3.1). Called only if there is one. */
+/* A certificate is looked at anew each time: a ticket would outlive its revocation (THREATS §3.1).
+ * Called only if there is one. */
 static int on_client_certificate(int is_good, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -244,11 +241,11 @@ static bool hash_text(EVP_MD_CTX *hash, const char *text)
     return hash_part(hash, text, text != NULL ? strlen(text) : 0);
 }
 
-/* A ticket opens only contexts that ask the same of a client as the one that gave it (THREATS §3.1). Made from contents, not
- * from file names, so that it is the same on all nodes of a fleet. */
+/* A ticket opens only contexts that ask the same of a client as the one that gave it (THREATS
+ * §3.1). Made from contents, not from file names, so that it is the same on all nodes of a fleet.
+ */
 static bool set_session_id_context(SSL_CTX *ssl_ctx, const struct tls_settings *settings,
-                                   const struct tls_file *certificate,
-                                   const struct tls_file *roots)
+                                   const struct tls_file *certificate, const struct tls_file *roots)
 {
     unsigned char id[SSL_MAX_SID_CTX_LENGTH];
     unsigned id_size = 0;
@@ -280,6 +277,7 @@ static bool fill_client_side(SSL_CTX *ssl_ctx, const struct tls_settings *settin
     if (!is_empty(settings->ca_file) && !load_roots(ssl_ctx, settings->ca_file, &roots, error))
         goto done;
     set_client_verification(ssl_ctx, settings);
+    SSL_CTX_set_max_cert_list(ssl_ctx, CERT_LIST_MAX);
     SSL_CTX_set_alpn_select_cb(ssl_ctx, on_alpn, NULL);
     /* Where all have certificates nobody gets a ticket. */
     bool has_tickets = keys != NULL && settings->mode < TLS_VERIFY_CA;
@@ -352,8 +350,8 @@ static bool fill_server_side(SSL_CTX *ssl_ctx, const struct tls_settings *settin
 {
     struct tls_file certificate = {0};
 
-    /* The first is what we send a key share for. Up to version 17 PostgreSQL knows only P-256 by default, and would ask for it
-     * in a round trip more. */
+    /* The first is what we send a key share for. Up to version 17 PostgreSQL knows only P-256 by
+     * default, and would ask for it in a round trip more. */
     if (is_empty(settings->ecdhcurve) &&
         SSL_CTX_set1_groups_list(ssl_ctx, "P-256:X25519:P-384:P-521") != 1)
         return out_of_memory(error);

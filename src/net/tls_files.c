@@ -1,13 +1,11 @@
-#include "tls_private.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-
 #include "base/memory.h"
+#include "tls_private.h"
 
 #define PAIR_ATTEMPTS 3
 

@@ -1,16 +1,15 @@
 /* The words of client_tls_* and server_tls_* that choose algorithms. */
-#include "tls_private.h"
-
+#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include <openssl/err.h>
+#include "tls_private.h"
 
-#define VERSION_1_0 0x1u
-#define VERSION_1_1 0x2u
-#define VERSION_1_2 0x4u
-#define VERSION_1_3 0x8u
+#define VERSION_1_0     0x1u
+#define VERSION_1_1     0x2u
+#define VERSION_1_2     0x4u
+#define VERSION_1_3     0x8u
 #define VERSIONS_SECURE (VERSION_1_2 | VERSION_1_3)
 #define VERSIONS_ALL    (VERSION_1_0 | VERSION_1_1 | VERSIONS_SECURE)
 
@@ -18,11 +17,9 @@ static const struct {
     const char *word;
     unsigned versions;
 } version_words[] = {
-    {"tlsv1.0", VERSION_1_0},      {"tlsv1.1", VERSION_1_1},
-    {"tlsv1.2", VERSION_1_2},      {"tlsv1.3", VERSION_1_3},
-    {"tlsv1", VERSIONS_ALL},       {"all", VERSIONS_ALL},
-    {"legacy", VERSIONS_ALL},      {"default", VERSIONS_SECURE},
-    {"secure", VERSIONS_SECURE},
+    {"tlsv1.0", VERSION_1_0}, {"tlsv1.1", VERSION_1_1},     {"tlsv1.2", VERSION_1_2},
+    {"tlsv1.3", VERSION_1_3}, {"tlsv1", VERSIONS_ALL},      {"all", VERSIONS_ALL},
+    {"legacy", VERSIONS_ALL}, {"default", VERSIONS_SECURE}, {"secure", VERSIONS_SECURE},
 };
 
 static const struct {
@@ -59,7 +56,8 @@ static unsigned versions_of_word(const char *word, size_t size)
     return 0;
 }
 
-/* Words with ',' or ':' between, each perhaps with '!' in front; a list that begins with one takes away from all. 0: refused. */
+/* Words with ',' or ':' between, each perhaps with '!' in front; a list that begins with one takes
+ * away from all. 0: refused. */
 static unsigned parse_versions(const char *list)
 {
     unsigned versions = 0;

@@ -1,17 +1,16 @@
 /* Session tickets of TLS 1.3, sealed with keys of our own.
  *
- * OpenSSL's own keys belong to one SSL_CTX: a ticket would die with each reload, and could not be read by a context of another
- * thread. What keeps a ticket of one listener from opening another is the session id context, not the key. */
-#include "tls_private.h"
-
-#include <string.h>
-
+ * OpenSSL's own keys belong to one SSL_CTX: a ticket would die with each reload, and could not be
+ * read by a context of another thread. What keeps a ticket of one listener from opening another is
+ * the session id context, not the key. */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "tls_private.h"
 
 #define KEY_NAME_SIZE 16 /* fixed by SSL_CTX_set_tlsext_ticket_key_evp_cb */
 
@@ -19,7 +18,8 @@ struct tls_ticket_keys {
     uint8_t name[KEY_NAME_SIZE];
     uint8_t cipher_key[32];
     uint8_t mac_key[32];
-    EVP_CIPHER *cipher; /* fetched once: OpenSSL looks algorithms up by name at each use otherwise */
+    EVP_CIPHER
+        *cipher; /* fetched once: OpenSSL looks algorithms up by name at each use otherwise */
 };
 
 struct tls_ticket_keys *tls_ticket_keys_create(void)
@@ -76,7 +76,8 @@ static int seal(const struct tls_ticket_keys *keys, unsigned char *name, unsigne
     return 1;
 }
 
-/* 0: not ours, a full handshake follows. 2: good, and the client gets a new ticket: many use one only once. */
+/* 0: not ours, a full handshake follows. 2: good, and the client gets a new ticket: many use one
+ * only once. */
 static int unseal(const struct tls_ticket_keys *keys, const unsigned char *name,
                   const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
@@ -96,8 +97,9 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     return is_sealing ? seal(keys, name, iv, cipher, mac) : unseal(keys, name, iv, cipher, mac);
 }
 
-/* Before TLS 1.3 a ticket's key opens the whole recorded connection, so there is none. (An option of the context would do the
- * same to TLS 1.3, or rather turn its tickets into entries of a cache that does not exist.) */
+/* Before TLS 1.3 a ticket's key opens the whole recorded connection, so there is none. (An option
+ * of the context would do the same to TLS 1.3, or rather turn its tickets into entries of a cache
+ * that does not exist.) */
 static int on_certificate_needed(SSL *ssl, void *argument)
 {
     (void)argument;
@@ -111,7 +113,8 @@ bool tls_tickets_enable(SSL_CTX *ssl_ctx, struct tls_ticket_keys *keys)
     if (!SSL_CTX_set_app_data(ssl_ctx, keys))
         return false;
     SSL_CTX_set_cert_cb(ssl_ctx, on_certificate_needed, NULL);
-    /* One: each costs a key derivation, a seal and a MAC, and a client that resumes gets the next one then. */
+    /* One: each costs a key derivation, a seal and a MAC, and a client that resumes gets the next
+     * one then. */
     return SSL_CTX_set_num_tickets(ssl_ctx, 1) == 1 &&
            SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl_ctx, on_ticket) == 1;
 }

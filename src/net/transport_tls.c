@@ -1,13 +1,12 @@
-#include "tls_private.h"
-
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/err.h>
-#include <openssl/x509v3.h>
-
+#include "base/log.h"
 #include "base/memory.h"
+#include "tls_private.h"
 
 #define RECORD_MAX TLS_STAGING_SIZE /* what one TLS record can carry */
 
@@ -48,9 +47,8 @@ static bool send_plain_output(struct stream *stream, struct error *error)
 {
     if (!stream_is_flushed(stream))
         stream_flush(stream);
-    return stream_is_flushed(stream) ||
-           error_set(error, SQLSTATE_CONNECTION_FAILURE,
-                     "TLS handshake error: the peer takes no bytes");
+    return stream_is_flushed(stream) || error_set(error, SQLSTATE_CONNECTION_FAILURE,
+                                                  "TLS handshake error: the peer takes no bytes");
 }
 
 static void begin(struct stream *stream, struct tls_state *tls, bool is_server)
@@ -60,7 +58,8 @@ static void begin(struct stream *stream, struct tls_state *tls, bool is_server)
     stream->is_handshaking = true;
     stream->handshake_is_server = is_server;
     /* A client that we have just told to begin has sent nothing yet: its event will come. */
-    if (!is_server || tls->early != NULL || stream->is_readable || stream->peer_closed)
+    tls->awaits_input = is_server && tls->early == NULL;
+    if (!tls->awaits_input || stream->is_readable || stream->peer_closed)
         loop_again(stream->loop, &stream->again_task);
 }
 
@@ -158,8 +157,8 @@ static enum transport_verdict handshake_failed(struct tls_state *tls, struct err
     char text[256];
     unsigned long code = ERR_peek_last_error();
     long verdict = SSL_get_verify_result(tls->ssl);
-    bool is_certificate = ERR_GET_LIB(code) == ERR_LIB_SSL &&
-                          ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    bool is_certificate =
+        ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 
     tls->has_failed = true;
     if (tls->is_too_long)
@@ -191,7 +190,8 @@ static enum transport_verdict handshake_done(struct stream *stream, struct error
                   "TLS handshake error: the server did not choose a protocol (ALPN)");
         return TRANSPORT_FAILED;
     }
-    /* What TLS 1.3 leaves to us is a ticket, which has time: it goes out in one packet with our first answer. */
+    /* What TLS 1.3 leaves to us is a ticket, which has time: it goes out in one packet with our
+     * first answer. */
     bool has_time = stream->handshake_is_server && SSL_version(tls->ssl) >= TLS1_3_VERSION;
     if (has_time ? tls_bio_hold(stream) : tls_bio_flush(stream))
         return TRANSPORT_MOVED;
@@ -214,13 +214,17 @@ static enum transport_verdict handshake_stopped(struct stream *stream, struct er
     }
     if (blocked == TLS_NOT_BLOCKED || tls->socket_error != 0)
         return handshake_failed(tls, error);
-    return is_flushed && blocked == TLS_BLOCKED_READING ? TRANSPORT_DRY : TRANSPORT_WANT_WRITE;
+    tls->awaits_input = is_flushed && blocked == TLS_BLOCKED_READING;
+    return tls->awaits_input ? TRANSPORT_DRY : TRANSPORT_WANT_WRITE;
 }
 
 static enum transport_verdict tls_handshake(struct stream *stream, struct error *error)
 {
     struct tls_state *tls = stream->transport_state;
 
+    if (tls->awaits_input && !stream->is_readable && !stream->peer_closed)
+        return TRANSPORT_DRY; /* woken because it may write */
+    tls->awaits_input = false;
     ERR_clear_error(); /* three times in a connection's life: the reason given is ours */
     tls->blocked = TLS_NOT_BLOCKED;
     if (!tls_bio_flush(stream))
@@ -233,9 +237,22 @@ static enum transport_verdict tls_handshake(struct stream *stream, struct error 
 
 /* --- Reading and writing --------------------------------------------------------------------- */
 
+/* What errno cannot say: a server, say, that wants no more of us after it has seen our certificate
+ * (TLS 1.3). */
+static void log_reason(void)
+{
+    static struct log_limit limit;
+    uint32_t held_back;
+
+    if (ERR_peek_error() != 0 && log_allow(&limit, 1, &held_back))
+        log_warning(NULL, "TLS error: %s", tls_take_reason());
+}
+
 /* errno says why to the stream: a socket's own, EPROTO where the peer broke TLS. */
 static enum transport_verdict transfer_failed(struct tls_state *tls)
 {
+    if (!tls->has_failed && tls->socket_error == 0)
+        log_reason();
     ERR_clear_error();
     tls->has_failed = true;
     errno = tls->socket_error != 0 ? tls->socket_error : EPROTO;
@@ -295,7 +312,8 @@ static void advance(struct place *place, size_t size)
     }
 }
 
-/* The bytes of the next record: in place if one span fills it, or there is only one; else gathered in `staging`. */
+/* The bytes of the next record: in place if one span fills it, or there is only one; else gathered
+ * in `staging`. */
 static struct span next_record(const struct place *place, uint8_t *staging)
 {
     const uint8_t *base = place->span->iov_base;
@@ -341,7 +359,8 @@ static enum transport_verdict tls_write(struct stream *stream, const struct iove
         struct span record = next_record(&place, stream->loop->tls_staging);
         size_t written = 0;
         tls->blocked = TLS_NOT_BLOCKED;
-        /* A record that went out in part is finished by the next call, which must begin with the same bytes. */
+        /* A record that went out in part is finished by the next call, which must begin with the
+         * same bytes. */
         if (SSL_write_ex(tls->ssl, record.data, record.size, &written) != 1)
             return writing_stopped(tls);
         *moved += written;

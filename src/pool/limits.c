@@ -1,12 +1,12 @@
 #include "pool/limits.h"
 
-#include "base/memory.h"
-#include "base/table.h"
-#include "pool/pool.h"
-
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "base/table.h"
+#include "pool/pool.h"
 
 TAILQ_HEAD(limits_shares, limits_share);
 
@@ -14,9 +14,9 @@ TAILQ_HEAD(limits_shares, limits_share);
 struct limit {
     UT_hash_handle hh; /* by name */
     char *name;
-    int references; /* pools that have a share */
-    int count;      /* slots in use, reservations too */
-    int coming;     /* those that were called back and are being closed */
+    int references;               /* pools that have a share */
+    int count;                    /* slots in use, reservations too */
+    int coming;                   /* those that were called back and are being closed */
     struct limits_shares holders; /* pools with a slot */
     struct limits_shares blocked; /* pools that wait for one, in order of asking */
 };
@@ -101,8 +101,7 @@ static void drop_limit(struct limits *limits, int kind, struct limit *limit)
 /* Gives the pool its shares, at its first reservation. */
 static bool attach(struct limits *limits, struct pool *pool)
 {
-    const char *names[LIMIT_KINDS] = {[LIMIT_DATABASE] = pool->key,
-                                      [LIMIT_USER] = pool->user_name};
+    const char *names[LIMIT_KINDS] = {[LIMIT_DATABASE] = pool->key, [LIMIT_USER] = pool->user_name};
 
     for (int kind = 0; kind < LIMIT_KINDS; kind++) {
         struct limits_share *share = &pool->place.shares[kind];
@@ -210,7 +209,8 @@ static struct pool *next_in_line(const struct limits_place *place)
     return oldest;
 }
 
-/* Where the member of another pool is that has been idle for longest, under a limit that is full. */
+/* Where the member of another pool is that has been idle for longest, under a limit that is full.
+ */
 static struct pool *find_victim(const struct limits_place *place, int *victim_worker)
 {
     int kind = is_full(&place->shares[LIMIT_DATABASE]) ? LIMIT_DATABASE : LIMIT_USER;
@@ -335,7 +335,9 @@ void limits_forget(struct limits *limits, struct pool *pool)
         pool_release_reference(pool);
 }
 
-/* Does a blocked pool need more slots of this limit than are coming back already? */
+/* Does a blocked pool need more slots of this limit than are coming back already? Also when nobody
+ * waits in it at the moment: who comes next relies on its place in the line, and asks for nothing.
+ */
 static bool needs_another(const struct limits_share *own)
 {
     const struct limit *limit = own->limit;
@@ -343,7 +345,7 @@ static bool needs_another(const struct limits_share *own)
     int ahead = 0;
 
     TAILQ_FOREACH (share, &limit->blocked, blocked_link) {
-        if (share->pool == own->pool || share->max == 0 || atomic_load(&share->pool->waiting) == 0)
+        if (share->pool == own->pool || share->max == 0)
             continue;
         if (limit->count - limit->coming + ahead >= share->max)
             return true;

@@ -1,11 +1,11 @@
 #include "pool/pool.h"
 
-#include "base/memory.h"
-#include "pool_private.h"
-
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "pool_private.h"
 
 #define SERVERS_PER_HOME 10
 
@@ -91,8 +91,8 @@ void pool_release_reference(struct pool *pool)
 
 static uint64_t choose_placement(const struct pool *pool, int pool_size)
 {
-    int count = pool_size > 0 ? (pool_size + SERVERS_PER_HOME / 2) / SERVERS_PER_HOME
-                              : pool->worker_count;
+    int count =
+        pool_size > 0 ? (pool_size + SERVERS_PER_HOME / 2) / SERVERS_PER_HOME : pool->worker_count;
     uint64_t placement = 0;
 
     if (count < 1)
@@ -186,8 +186,7 @@ int pool_choose_home(struct pool *pool)
 
     for (; left != 0; left &= left - 1) {
         int worker = __builtin_ctzll(left);
-        int clients =
-            atomic_load_explicit(&pool->shards[worker].clients, memory_order_relaxed);
+        int clients = atomic_load_explicit(&pool->shards[worker].clients, memory_order_relaxed);
 
         if (clients < fewest) {
             chosen = worker;

@@ -1,7 +1,7 @@
+#include <assert.h>
+
 #include "base/clock.h"
 #include "pool_private.h"
-
-#include <assert.h>
 
 /* How a pool grows. A place is taken in two steps, for the mutex of limits is never held with the
  * pool's: may_open() under the pool's, a reservation in limits, may_open() again. What is reserved
@@ -235,8 +235,8 @@ static void note_success(struct pool *pool, struct pool_welcome **welcome)
     }
 }
 
-void pool_member_opened(struct pool *pool, struct pool_member *member,
-                        struct pool_welcome *welcome, struct pool_advice *advice)
+void pool_member_opened(struct pool *pool, struct pool_member *member, struct pool_welcome *welcome,
+                        struct pool_advice *advice)
 {
     /* The member itself goes to one of those who wait. */
     const struct pool_need need = {.now = clock_monotonic(), .worker = -1, .served = 1};
@@ -259,8 +259,8 @@ static usec_t next_delay(const struct pool *pool, usec_t now, usec_t login_retry
     usec_t delay = POOL_RETRY_FIRST;
 
     if (pool->failure == POOL_FAILURE_PASSING)
-        delay = now - pool->failed_at < POOL_RETRY_FIRST ? pool->retry_delay
-                                                         : 2 * pool->retry_delay;
+        delay =
+            now - pool->failed_at < POOL_RETRY_FIRST ? pool->retry_delay : 2 * pool->retry_delay;
     return delay < longest ? delay : longest;
 }
 

@@ -45,7 +45,8 @@ struct pool_need {
     usec_t now;
     int worker;      /* where to open; -1: where the oldest waiter is */
     int served;      /* this many waiters are about to be served without it */
-    bool is_arrival; /* a waiter has just come: it may try before a passing failure's pause is over */
+    bool is_arrival; /* a waiter has just come: it may try before a passing failure's pause is over
+                      */
     bool asks_again; /* asks limits although the pool stands in line there */
 };
 /* What to do for those who wait. Called with the mutex held; returns with it released. */

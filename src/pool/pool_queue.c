@@ -1,6 +1,6 @@
-#include "pool_private.h"
-
 #include <assert.h>
+
+#include "pool_private.h"
 
 /* Where a waiter stands. Always in the list of its own shard. In the pool's list too, unless its
  * worker is the only home: then all members become free on this very worker, and the mutex is not
@@ -12,8 +12,8 @@
  *   remote_waiters.
  *   waiter: waiting++, then "is it full?";  who ends a member: publishes the size, then looks at
  *   waiting.
- *   waiter: waiting++, then "am I alone?";  newcomer on another worker: adds its home, then compares
- *   waiting with remote_waiters. */
+ *   waiter: waiting++, then "am I alone?";  newcomer on another worker: adds its home, then
+ * compares waiting with remote_waiters. */
 
 static bool is_alone(struct pool *pool, int worker)
 {
@@ -100,13 +100,21 @@ void pool_register_waiters(struct pool *pool, int worker)
     publish_oldest(pool);
 }
 
+/* Without locks. Nobody is left to wait: then the pool does not stand in line at limits either, or
+ * others would close idle members for it. */
+static void count_off(struct pool *pool)
+{
+    if (atomic_fetch_sub(&pool->waiting, 1) == 1 && atomic_load(&pool->is_blocked))
+        limits_forget(pool->limits, pool);
+}
+
 /* This worker's own waiter, claimed by this worker: out of all lists. */
 static void unlink_claimed(struct pool *pool, struct pool_waiter *waiter)
 {
     bool is_registered = !waiter->is_local_only;
 
     unlink_local(pool, waiter);
-    atomic_fetch_sub(&pool->waiting, 1);
+    count_off(pool);
     if (!is_registered)
         return;
     (void)pthread_mutex_lock(&pool->mutex);
@@ -143,8 +151,7 @@ static void look_around(struct pool *pool, const struct pool_need *need, struct 
 /* Nothing but a release on this worker can help, and none is idle here: the mutex is not needed. */
 static bool can_wait_here(struct pool *pool, int worker)
 {
-    return is_alone(pool, worker) && is_full(pool) &&
-           TAILQ_EMPTY(&pool->shards[worker].idle);
+    return is_alone(pool, worker) && is_full(pool) && TAILQ_EMPTY(&pool->shards[worker].idle);
 }
 
 static void begin_wait(struct pool_waiter *waiter, struct pool *pool, int worker, usec_t now)
@@ -291,12 +298,14 @@ struct pool_waiter *pool_claim_remote(struct pool *pool, int worker)
     TAILQ_FOREACH (waiter, &pool->remote, remote_link) {
         if (waiter_claim(waiter, WAITER_GRANTED)) {
             unlink_remote(pool, waiter);
-            atomic_fetch_sub(&pool->waiting, 1);
             break;
         }
     }
     (void)pthread_mutex_unlock(&pool->mutex);
-    if (waiter != NULL && waiter->worker == worker)
+    if (waiter == NULL)
+        return NULL;
+    count_off(pool);
+    if (waiter->worker == worker)
         unlink_local(pool, waiter);
     return waiter;
 }

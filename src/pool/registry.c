@@ -1,11 +1,11 @@
 #include "pool/registry.h"
 
+#include <pthread.h>
+#include <string.h>
+
 #include "base/memory.h"
 #include "base/table.h"
 #include "pool_private.h"
-
-#include <pthread.h>
-#include <string.h>
 
 struct registry {
     pthread_mutex_t mutex; /* guards all that follows */
@@ -55,8 +55,7 @@ static void drop_removed(struct registry *registry)
     if (registry->removed == 0)
         return;
     HASH_ITER (hh, registry->pools, pool, next) {
-        if (!pool->is_removed ||
-            atomic_load_explicit(&pool->references, memory_order_acquire) > 1)
+        if (!pool->is_removed || atomic_load_explicit(&pool->references, memory_order_acquire) > 1)
             continue;
         registry->removed--;
         drop(registry, pool);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The entry is the fake's: the pool's references never end it. */
@@ -32,9 +33,9 @@ void fake_pool_init(struct fake_pool *fake, struct limits *limits,
     fake->config.settings.max_user_connections = options->max_user_connections;
     fake->config.settings.waiter_locality = options->locality;
     fake->config.settings.server_round_robin = options->round_robin;
-    fake->pool = pool_create(limits, fake->database.name,
-                             options->user != NULL ? options->user : "anna",
-                             options->workers > 0 ? options->workers : 1, options->number);
+    fake->pool =
+        pool_create(limits, fake->database.name, options->user != NULL ? options->user : "anna",
+                    options->workers > 0 ? options->workers : 1, options->number);
     assert(fake->pool != NULL);
     configure(fake);
 }
@@ -81,4 +82,57 @@ void fake_waiter_init(struct fake_waiter *fake)
     memset(fake, 0, sizeof *fake);
     fake->waiter.granted = note_granted;
     fake->waiter.refused = note_refused;
+}
+
+void fake_drop(const struct pool_advice *advice)
+{
+    if (advice->order != POOL_NOTHING)
+        pool_release_reference(advice->pool);
+}
+
+void fake_open(struct pool_member *member, const struct pool_advice *advice, usec_t now)
+{
+    assert(advice->order == POOL_OPEN);
+    pool_member_init(advice->pool, member, advice->worker, now);
+    fake_drop(advice);
+}
+
+void fake_lend(struct pool *pool, int worker, struct pool_member *member, usec_t now)
+{
+    struct fake_waiter fake;
+    struct pool_waiter *granted;
+    struct pool_member *got;
+    struct pool_advice advice;
+    struct error error;
+    const char *why;
+
+    fake_waiter_init(&fake);
+    if (pool_acquire(pool, worker, &fake.waiter, now, &got, &advice, &error) != POOL_WAIT)
+        abort();
+    fake_open(member, &advice, now);
+    pool_member_opened(pool, member, NULL, &advice);
+    fake_drop(&advice);
+    if (pool_release(pool, worker, member, now, &granted, &why) != RELEASE_GRANT)
+        abort();
+    assert(granted == &fake.waiter);
+    pool_waiter_done(&fake.waiter);
+}
+
+void fake_rest(struct pool_member *member, usec_t now)
+{
+    struct pool_waiter *granted;
+    const char *why;
+
+    if (pool_release(member->pool, member->worker, member, now, &granted, &why) != RELEASE_IDLE)
+        abort();
+}
+
+void fake_end(struct pool_member *member, usec_t now, enum pool_order order)
+{
+    struct pool_advice advice;
+
+    pool_member_closed(member->pool, member, now, &advice);
+    if (advice.order != order)
+        abort();
+    fake_drop(&advice);
 }

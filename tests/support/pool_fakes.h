@@ -38,3 +38,14 @@ struct fake_waiter {
     struct error why;
 };
 void fake_waiter_init(struct fake_waiter *fake);
+
+/* Does what a POOL_OPEN says, up to the connecting; drops the advice's reference. */
+void fake_open(struct pool_member *member, const struct pool_advice *advice, usec_t now);
+/* Lets a waiter of its own ask on `worker`, and a new member log in and be granted to it. The pool
+ * must have room. */
+void fake_lend(struct pool *pool, int worker, struct pool_member *member, usec_t now);
+/* Releases a member that nobody waits for: it must become idle. */
+void fake_rest(struct pool_member *member, usec_t now);
+/* Ends a member; any advice is claimed to be `order`, and is dropped. */
+void fake_end(struct pool_member *member, usec_t now, enum pool_order order);
+void fake_drop(const struct pool_advice *advice);

@@ -1,5 +1,4 @@
 #include "net/address.h"
-
 #include "stream_peer.h"
 
 Suite *suite_net_address(void);
@@ -39,8 +38,20 @@ START_TEST(a_literal_is_read_and_written)
 END_TEST
 
 static const char *const no_literals[] = {
-    "",     "localhost", "127.0.0.1.5",     "1.2.3",     "1.2.3.256", "127.1", ":::",
-    "1::2::3", "[::1]",  "::1%nowhere", " 127.0.0.1", "fe80::1%", "/tmp",  "@name",
+    "",
+    "localhost",
+    "127.0.0.1.5",
+    "1.2.3",
+    "1.2.3.256",
+    "127.1",
+    ":::",
+    "1::2::3",
+    "[::1]",
+    "::1%nowhere",
+    " 127.0.0.1",
+    "fe80::1%",
+    "/tmp",
+    "@name",
     "11111111111111111111111111111111111111111111111111111111111111111111111111111",
 };
 

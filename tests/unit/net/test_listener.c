@@ -1,10 +1,9 @@
-#include "net/listener.h"
-
 #include <errno.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "net/listener.h"
 #include "stream_peer.h"
 
 Suite *suite_net_listener(void);

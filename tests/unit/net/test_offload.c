@@ -1,9 +1,8 @@
-#include "net/offload.h"
-
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 
+#include "net/offload.h"
 #include "stream_peer.h"
 
 Suite *suite_net_offload(void);

@@ -1,11 +1,10 @@
-#include "net/resolver.h"
-
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/digest.h"
+#include "net/resolver.h"
 #include "stream_peer.h"
 
 Suite *suite_net_resolver(void);
@@ -14,7 +13,8 @@ static struct loop *loop;
 static struct offload *offload;
 static struct resolver *resolver;
 
-/* In these tests the system is not asked: what stands in its place in the program counts, and can be held up. */
+/* In these tests the system is not asked: what stands in its place in the program counts, and can
+ * be held up. */
 static bool is_replaced;
 static _Atomic int questions;
 static pthread_mutex_t hold = PTHREAD_MUTEX_INITIALIZER;

@@ -1,5 +1,4 @@
 #include "net/tls_context.h"
-
 #include "tls_pair.h"
 
 Suite *suite_net_tls(void);
@@ -48,7 +47,8 @@ static void say(struct side *side, const char *text)
     ck_assert(stream_put(&side->stream, text, strlen(text)));
 }
 
-/* A handshake is good when both have heard from one another: with TLS 1.3 a client is ready before it was believed. */
+/* A handshake is good when both have heard from one another: with TLS 1.3 a client is ready before
+ * it was believed. */
 static void assert_both_talk(void)
 {
     turn_until(loop, both_are_ready(&pair));
@@ -158,6 +158,27 @@ START_TEST(a_peer_that_leaves_during_the_handshake_is_eof)
 }
 END_TEST
 
+START_TEST(many_handshakes_at_once_all_come_to_their_end)
+{
+    struct tls_settings accept_settings = accepting_settings(TLS_REQUIRE);
+    struct tls_settings connect_settings = {.mode = TLS_REQUIRE};
+    struct tls_context *accept_context = accepting(&accept_settings, NULL);
+    struct tls_context *connect_context = connecting(&connect_settings);
+    struct tls_pair pairs[20];
+
+    for (int i = 0; i < 20; i++) {
+        pairs[i] = pair_create(loop);
+        pair_start(&pairs[i], accept_context, connect_context, "localhost", NULL);
+    }
+    for (int i = 0; i < 20; i++)
+        turn_until(loop, both_are_ready(&pairs[i]));
+    for (int i = 0; i < 20; i++)
+        pair_destroy(&pairs[i]);
+    tls_context_release(accept_context);
+    tls_context_release(connect_context);
+}
+END_TEST
+
 START_TEST(a_context_that_disables_tls_starts_none)
 {
     struct tls_settings settings = {.mode = TLS_DISABLE};
@@ -227,8 +248,8 @@ START_TEST(direct_tls_takes_the_bytes_that_were_read)
 
     context_of_input = accepting(&settings, NULL);
     pair.acceptor->on_input = accept_at_once;
-    ck_assert(stream_start_tls_connect(&pair.connector->stream, context, "localhost",
-                                       "postgresql", NULL));
+    ck_assert(stream_start_tls_connect(&pair.connector->stream, context, "localhost", "postgresql",
+                                       NULL));
     assert_both_talk();
     tls_context_release(context_of_input);
     tls_context_release(context);
@@ -495,8 +516,11 @@ START_TEST(bytes_forged_in_the_session_end_it)
 {
     start_modes(TLS_REQUIRE, TLS_REQUIRE);
     turn_until(loop, both_are_ready(&pair));
-    ck_assert_int_eq(send(pair.connector->stream.fd, "\x17\x03\x03\x00\x20"
-                          "0123456789abcdef0123456789abcdef", 37, 0), 37);
+    ck_assert_int_eq(send(pair.connector->stream.fd,
+                          "\x17\x03\x03\x00\x20"
+                          "0123456789abcdef0123456789abcdef",
+                          37, 0),
+                     37);
     turn_until(loop, pair.acceptor->closed == 1);
     ck_assert_int_eq(pair.acceptor->end, STREAM_FAILED);
     ck_assert_uint_eq(pair.acceptor->got_size, 0);
@@ -537,7 +561,8 @@ Suite *suite_net_tls(void)
     Suite *suite = suite_create("net/tls");
     TCase *tests = tcase_create("all");
 
-    /* Here, not in a fixture: each test is a process of its own, and they shall have the same files. */
+    /* Here, not in a fixture: each test is a process of its own, and they shall have the same
+     * files. */
     make_certificates();
     suite_add_tcase(suite, tests);
     tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -548,6 +573,7 @@ Suite *suite_net_tls(void)
     tcase_add_test(tests, bytes_that_are_no_tls_fail);
     tcase_add_test(tests, a_client_hello_without_end_is_not_kept);
     tcase_add_test(tests, a_peer_that_leaves_during_the_handshake_is_eof);
+    tcase_add_test(tests, many_handshakes_at_once_all_come_to_their_end);
     tcase_add_test(tests, a_context_that_disables_tls_starts_none);
     tcase_add_test(tests, an_ssl_request_is_answered_in_plain_before_the_handshake);
     tcase_add_test(tests, direct_tls_takes_the_bytes_that_were_read);

@@ -1,7 +1,6 @@
-#include "net/tls_context.h"
-
 #include <sys/stat.h>
 
+#include "net/tls_context.h"
 #include "tls_pair.h"
 
 Suite *suite_net_tls_context(void);

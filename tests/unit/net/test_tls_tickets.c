@@ -1,9 +1,7 @@
-#include "net/tls_context.h"
-
+#include <openssl/ssl.h>
 #include <pthread.h>
 
-#include <openssl/ssl.h>
-
+#include "net/tls_context.h"
 #include "tls_pair.h"
 
 Suite *suite_net_tls_tickets(void);
@@ -189,8 +187,8 @@ static void change_ciphers(struct tls_settings *settings)
     settings->ciphers = "HIGH";
 }
 static void (*const changes[])(struct tls_settings *) = {
-    change_listener, change_authority, drop_authority, change_mode, change_certificate,
-    change_ciphers,
+    change_listener, change_authority,   drop_authority,
+    change_mode,     change_certificate, change_ciphers,
 };
 
 START_TEST(a_ticket_opens_no_context_that_differs)
@@ -293,9 +291,8 @@ START_TEST(every_thread_takes_the_tickets_of_every_other)
     ck_assert_int_lt(i2d_SSL_SESSION(session, NULL), SESSION_SIZE);
     long size = i2d_SSL_SESSION(session, &at);
     for (int i = 0; i < THREADS; i++) {
-        resumers[i] = (struct resumer){.context = tls_context_acquire(context),
-                                       .session = bytes,
-                                       .session_size = size};
+        resumers[i] = (struct resumer){
+            .context = tls_context_acquire(context), .session = bytes, .session_size = size};
         ck_assert_int_eq(pthread_create(&resumers[i].thread, NULL, resume_many, &resumers[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {

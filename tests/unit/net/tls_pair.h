@@ -7,7 +7,8 @@ struct tls_pair {
     struct side *acceptor, *connector;
 };
 
-/* Made once for the whole run: "ca", "other-ca", and signed by "ca": "server" (localhost, 127.0.0.1), "alice"; by "other-ca": "mallory". */
+/* Made once for the whole run: "ca", "other-ca", and signed by "ca": "server" (localhost,
+ * 127.0.0.1), "alice"; by "other-ca": "mallory". */
 static inline void make_certificates(void)
 {
     const char *dir = certificates_dir();
@@ -65,8 +66,8 @@ static inline void pair_start(struct tls_pair *pair, struct tls_context *accepti
     struct error error;
 
     ck_assert(stream_start_tls_accept(&pair->acceptor->stream, accepting_context, &error));
-    ck_assert(stream_start_tls_connect(&pair->connector->stream, connecting_context, name, alpn,
-                                       &error));
+    ck_assert(
+        stream_start_tls_connect(&pair->connector->stream, connecting_context, name, alpn, &error));
 }
 
 static inline void pair_destroy(struct tls_pair *pair)

@@ -4,8 +4,6 @@
  * theirs. So the last waiters of a round have no later traffic that could hide a lost wake-up: the
  * round would not end, and the watchdog says so. Nobody looks at the pools from time to time.
  */
-#include "support/pool_fakes.h"
-
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -13,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "support/pool_fakes.h"
 
 #define STATIONS          8
 #define CLIENTS           24 /* of each station */
@@ -22,11 +22,11 @@
 /* A crowd keeps everything busy at once; a few, whose rounds are short and whose pools are new in
  * each, have nobody who would cover up for a waiter that was forgotten. */
 struct scale {
-    int stations, clients, requests, dying_one_in;
+    int stations, clients, requests, dying_one_in, orders_one_in;
     bool has_new_pools;
 };
-static const struct scale crowd = {STATIONS, CLIENTS, 6, 60, false};
-static const struct scale few = {3, 4, 2, 5, true};
+static const struct scale crowd = {STATIONS, CLIENTS, 6, 60, 2000, false};
+static const struct scale few = {3, 4, 2, 5, 50, true};
 
 enum mishaps {
     NO_MISHAPS,
@@ -331,7 +331,8 @@ static void arrive(struct station *station, struct pool_waiter *waiter, struct f
 {
     struct pool_advice advice;
 
-    if (pool_member_is_current(&server->member) && !happens(station, DYING, station->stress->scale.dying_one_in)) {
+    if (pool_member_is_current(&server->member) &&
+        !happens(station, DYING, station->stress->scale.dying_one_in)) {
         waiter->granted(waiter, &server->member);
         return;
     }
@@ -443,6 +444,8 @@ static void ask(struct client *client)
         break;
     case POOL_WAIT:
         client->is_waiting = true;
+        /* One that will not leave waits for ever. */
+        client->turns_left = happens(station, LEAVING, 8) ? rand_r(&station->seed) % 30 : -1;
         follow(station, &advice);
         break;
     case POOL_REFUSED:
@@ -459,7 +462,7 @@ static void step_client(struct client *client)
         part(client);
         finish_request(client);
     } else if (client->is_waiting) {
-        if (client->has_left || !happens(client->station, LEAVING, 200))
+        if (client->turns_left-- != 0)
             return;
         if (pool_waiter_leave(&client->waiter)) {
             client->is_waiting = false;
@@ -512,16 +515,30 @@ static void resume(struct station *station)
 static void give_orders(struct station *station)
 {
     struct stress *stress = station->stress;
-    struct pool *pool = stress->pools[station->worker % POOLS].fake.pool;
+    /* No two stations give orders to the same pool: each resumes what it paused. */
+    int number = (station->worker + stress->scale.stations * (stress->round % 4)) % POOLS;
+    struct pool *pool = stress->pools[number].fake.pool;
 
     if (station->paused >= 0 && one_in(station, 10))
         resume(station);
-    if (happens(station, ORDERING, 2000))
+    if (happens(station, ORDERING, stress->scale.orders_one_in))
         pool_raise_epoch(pool);
-    if (station->paused < 0 && happens(station, ORDERING, 2000)) {
-        station->paused = station->worker % POOLS;
+    if (station->paused < 0 && happens(station, ORDERING, 4 * stress->scale.orders_one_in)) {
+        station->paused = number;
         atomic_store(&pool->is_paused, true);
     }
+}
+
+/* Counted as in flight: the round must not end between an advice and the letter with it. */
+static void suffer(struct station *station)
+{
+    atomic_fetch_add(&station->stress->in_flight, 1);
+    if (atomic_load(&station->stress->requests) > 0) {
+        lose_idle_members(station);
+        give_orders(station);
+        retry(station);
+    }
+    atomic_fetch_sub(&station->stress->in_flight, 1);
 }
 
 static void turn(struct station *station)
@@ -531,9 +548,7 @@ static void turn(struct station *station)
     step_opening(station);
     for (int i = 0; i < station->stress->scale.clients; i++)
         step_client(&station->clients[i]);
-    lose_idle_members(station);
-    give_orders(station);
-    retry(station);
+    suffer(station);
     sched_yield();
 }
 
@@ -619,6 +634,21 @@ static void *run_station(void *argument)
     return NULL;
 }
 
+static void say_what_is_stuck(struct stress *stress)
+{
+    fprintf(stderr, "nothing moved for 10 seconds: %d requests left, %d letters and openings\n",
+            atomic_load(&stress->requests), atomic_load(&stress->in_flight));
+    for (int i = 0; i < POOLS; i++) {
+        struct pool *pool = stress->pools[i].fake.pool;
+
+        fprintf(stderr, "pool %d: size %d opening %d waiting %d remote %d blocked %d paused %d\n",
+                i, pool->size, pool->opening, atomic_load(&pool->waiting),
+                atomic_load(&pool->remote_waiters), atomic_load(&pool->is_blocked),
+                atomic_load(&pool->is_paused));
+    }
+}
+
+/* Reads what others write, but only when all has come to a stand. */
 static void *watch(void *argument)
 {
     struct stress *stress = argument;
@@ -633,18 +663,7 @@ static void *watch(void *argument)
             since = clock_monotonic();
         last = progress;
         if (clock_monotonic() - since > PROGRESS_DEADLINE) {
-            for (int i = 0; i < POOLS; i++) {
-                struct pool *pool = stress->pools[i].fake.pool;
-
-                fprintf(stderr,
-                        "pool %d: size %d opening %d waiting %d remote %d blocked %d paused %d "
-                        "homes %llx\n",
-                        i, pool->size, pool->opening, atomic_load(&pool->waiting),
-                        atomic_load(&pool->remote_waiters), atomic_load(&pool->is_blocked),
-                        atomic_load(&pool->is_paused),
-                        (unsigned long long)atomic_load(&pool->homes));
-            }
-            fprintf(stderr, "a wake-up was lost: nothing moved for 10 seconds\n");
+            say_what_is_stuck(stress);
             abort();
         }
         nanosleep(&pause, NULL);
@@ -831,6 +850,8 @@ START_TEST(every_waiter_of_a_crowd_is_served_or_told_while_logins_fail)
     play(crowd, LEAVING | DYING | ORDERING | FAILING);
 }
 END_TEST
+
+Suite *suite_pool_pool_stress(void);
 
 Suite *suite_pool_pool_stress(void)
 {
