@@ -1,0 +1,402 @@
+/* A client meets a server, and parts from it.
+ *
+ * The events of a server that has an owner arrive here; so do grants and refusals of the pool. DESIGN §3, MECHANISMS §2.4, §4.1-4.2.
+ */
+#include "client/client_set.h"
+
+#include "wire/build.h"
+
+#include <string.h>
+
+static usec_t now_of(const struct client *client)
+{
+    return loop_now(client->set->loop);
+}
+
+/* Looked up once a snapshot. */
+static const struct effective *effective_of(struct client *client)
+{
+    const struct config *config = client->set->config;
+    if (client->effective_generation != config->generation) {
+        struct user_entry *pool_user = pool_user_acquire(client->pool);
+        config_effective(config, client->database, pool_user, client->user, &client->effective);
+        user_release(pool_user);
+        client->effective_generation = config->generation;
+    }
+    return &client->effective;
+}
+
+/* -- settings in front ------------------------------------------------------------------------------------------------------ */
+
+bool attach_send_prefix(struct client *client)
+{
+    struct server *server = client->server;
+    struct bytes out;
+    if (!wanted_parameters_differ(&client->wanted, &server->parameters))
+        return true;
+    bytes_init(&out, PARAMETER_WANTED_MAX * (2 * PARAMETER_VALUE_MAX + 256));
+    int queries = wanted_parameters_prefix(&client->wanted, &server->parameters,
+                                           client->set->shared->parameter_names, &out);
+    bool ok = queries > 0 && stream_put(&server->stream, out.data, out.size);
+    bytes_finish(&out);
+    if (!ok) {
+        client_close(client, "out of memory");
+        return false;
+    }
+    for (int i = 0; i < queries; i++)
+        ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
+    client->prefix_left = (uint8_t)queries;
+    return true;
+}
+
+/* PgBouncer closes both when a setting is refused; the server may have been left in a failed block. */
+static void prefix_failed(struct client *client)
+{
+    struct error error = client->server->swallowed_error;
+    error_prefix(&error, "invalid server parameter");
+    client->server->must_close = true;
+    client_refuse(client, &error);
+}
+
+static void prefix_ready(struct client *client)
+{
+    struct server *server = client->server;
+    if (server->ledger.error_in_swallowed) {
+        prefix_failed(client);
+        return;
+    }
+    if (client->prefix_left > 0 && --client->prefix_left == 0)
+        wanted_parameters_adopt(&client->wanted, &server->parameters);
+}
+
+static void arm_transaction(struct client *client)
+{
+    const struct effective *effective = effective_of(client);
+    usec_t limit = client->is_in_request ? effective->query_timeout
+                   : client->is_in_transaction ? effective->idle_transaction_timeout : 0;
+    usec_t at = limit > 0 ? now_of(client) + limit : INT64_MAX;
+    if (effective->transaction_timeout > 0 && client->is_in_transaction &&
+        client->xact_start + effective->transaction_timeout < at)
+        at = client->xact_start + effective->transaction_timeout;
+    if (at != INT64_MAX)
+        deadline_set(&client->set->transaction_deadlines, &client->deadline, at);
+    else
+        deadline_clear(&client->deadline);
+}
+
+/* -- meeting ---------------------------------------------------------------------------------------------------------------- */
+
+static bool take(struct client *client, struct server *server)
+{
+    if (!server_attach(server, &attach_server_events, client, &client->stream, &client->told))
+        return false;
+    deadline_clear(&client->deadline);
+    client->server = server;
+    enum pool_mode mode = (enum pool_mode)atomic_load_explicit(&client->pool->pool_mode,
+                                                               memory_order_relaxed);
+    client->is_session_mode = mode == POOL_MODE_SESSION;
+    client->tracks_statements =
+        !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
+    client->prefix_left = 0;
+    client->unit_has_begun = false;
+    client->flush_was_sent = client->withheld_sync = false;
+    client_move_state(client, CLIENT_ACTIVE);
+    arm_transaction(client);
+    if (attach_send_prefix(client))
+        requests_go_on(client);
+    return true;
+}
+
+static void arm_wait(struct client *client)
+{
+    usec_t notify = client->set->config->settings.query_wait_notify * USEC_PER_SEC;
+    usec_t timeout = effective_of(client)->query_wait_timeout;
+    client->was_notified = false;
+    if (notify > 0 && (timeout <= 0 || notify < timeout))
+        deadline_set(&client->set->notify_deadlines, &client->deadline, client->wait_start + notify);
+    else if (timeout > 0)
+        deadline_set(&client->set->wait_deadlines, &client->deadline, client->wait_start + timeout);
+}
+
+static void wait_for_server(struct client *client, const struct pool_advice *advice)
+{
+    client_move_state(client, CLIENT_WAITING);
+    arm_wait(client);
+    server_follow(client->set->servers, advice);
+}
+
+void attach_acquire(struct client *client)
+{
+    struct pool_member *member = NULL;
+    struct pool_advice advice = {.order = POOL_NOTHING};
+    struct error error;
+    client->waiter.granted = attach_granted;
+    client->waiter.refused = attach_refused;
+    client->waiter.since = 0;
+    client->wait_start = now_of(client);
+    requests_begin(client);
+    for (;;) {
+        switch (pool_acquire(client->pool, client->set->worker, &client->waiter, now_of(client),
+                             &member, &advice, &error)) {
+        case POOL_GOT:
+            if (take(client, server_of_member(member)))
+                return;
+            continue; /* that one was dead: the next */
+        case POOL_WAIT:
+            wait_for_server(client, &advice);
+            return;
+        case POOL_REFUSED:
+            client_refuse(client, &error);
+            return;
+        }
+    }
+}
+
+void attach_granted(struct pool_waiter *waiter, struct pool_member *member)
+{
+    struct client *client = client_of_waiter(waiter);
+    struct server *server = server_of_member(member);
+    pool_waiter_done(waiter);
+    if (client->state == CLIENT_CLOSED) {
+        server_release(server);
+        client_free_if_closed(client);
+        return;
+    }
+    pool_stats(client->pool, client->set->worker)->wait_time +=
+        (uint64_t)(now_of(client) - client->wait_start);
+    if (!take(client, server))
+        attach_acquire(client);
+}
+
+void attach_refused(struct pool_waiter *waiter, const struct error *why)
+{
+    struct client *client = client_of_waiter(waiter);
+    pool_waiter_done(waiter);
+    if (client->state != CLIENT_CLOSED)
+        client_refuse(client, why);
+}
+
+/* -- parting ---------------------------------------------------------------------------------------------------------------- */
+
+static void hear_abandoned(struct client *client, struct server *server)
+{
+    struct ledger_entry entry;
+    ledger_abandon(&server->ledger);
+    while (ledger_take_settled(&server->ledger, &entry))
+        if (entry.tag)
+            statement_delta_settle(entry.tag, false, &client->statements,
+                                   &client->set->statements, NULL);
+}
+
+static void arm_idle(struct client *client)
+{
+    usec_t limit = effective_of(client)->client_idle_timeout;
+    if (limit > 0)
+        deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
+}
+
+void attach_part(struct client *client)
+{
+    struct server *server = client->server;
+    bool must_reset = client->set->config->settings.server_reset_query_always != 0;
+    client->server = NULL;
+    deadline_clear(&client->deadline);
+    client_move_state(client, CLIENT_IDLE);
+    stream_resume(&client->stream);
+    server_detach(server, must_reset, "client disconnect while server was not ready");
+    if (stream_input(&client->stream).size > 0)
+        loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
+    else
+        arm_idle(client);
+}
+
+void attach_leave(struct client *client, const char *reason)
+{
+    (void)reason;
+    if (waiter_is_waiting(&client->waiter))
+        pool_waiter_leave(&client->waiter); /* false: a server is on its way; attach_granted sends it on */
+    struct server *server = client->server;
+    if (!server)
+        return;
+    client->server = NULL;
+    bool is_clean = server_is_clean(server);
+    const char *why = ledger_is_empty(&server->ledger) && !server->request_is_partial
+                          ? "client disconnect while server was not ready"
+                          : "client disconnected with query in progress";
+    if (!is_clean) {
+        hear_abandoned(client, server);
+        server->must_close = true;
+    }
+    server_detach(server, client->is_session_mode, why);
+}
+
+/* -- what servers tell ------------------------------------------------------------------------------------------------------ */
+
+static void settled(struct server *server, const struct ledger_entry *entry)
+{
+    struct client *client = server->owner;
+    bool done = entry->outcome == LEDGER_DONE;
+    if (entry->tag)
+        statement_delta_settle(entry->tag, done, &client->statements, &client->set->statements,
+                               &server->statements);
+    if (entry->action != LEDGER_SYNTHESIZE || !done)
+        return;
+    uint8_t answer[] = {entry->answer, 0, 0, 0, 4};
+    if (!stream_put(&client->stream, answer, sizeof(answer)))
+        client_close(client, "out of memory");
+}
+
+static void end_request(struct client *client, const struct ledger *ledger)
+{
+    struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
+    usec_t now = now_of(client);
+    if (client->is_in_request && ledger_is_empty(ledger)) {
+        client->is_in_request = false;
+        stats->query_time += (uint64_t)(now - client->query_start);
+    }
+    if (client->is_in_transaction && ledger->status == 'I' && !client->is_in_request) {
+        client->is_in_transaction = false;
+        stats->xact_time += (uint64_t)(now - client->xact_start);
+    }
+}
+
+static bool refuses_transaction(const struct client *client, const struct ledger *ledger)
+{
+    return ledger->status != 'I' && !client->is_session_mode &&
+           atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed) ==
+               POOL_MODE_STATEMENT;
+}
+
+static void ready(struct server *server, bool ours)
+{
+    struct client *client = server->owner;
+    if (ours) {
+        prefix_ready(client);
+        return;
+    }
+    end_request(client, &server->ledger);
+    if (refuses_transaction(client, &server->ledger)) {
+        server->must_close = true;
+        client_refuse_text(client, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                           "transaction blocks not allowed in statement pooling mode");
+        return;
+    }
+    if (!client->is_session_mode && server_is_clean(server) && client->pass == 0)
+        attach_part(client);
+    else
+        arm_transaction(client);
+}
+
+static void progress(struct server *server)
+{
+    requests_go_on(server->owner);
+}
+
+static void forgot_statements(struct server *server)
+{
+    struct client *client = server->owner;
+    client_statements_clear(&client->statements, &client->set->statements);
+}
+
+/* In answer to the client's own message: it has set it, and it follows the client from now on (MECHANISMS §4.5). */
+static void parameter(struct server *server, int slot, bool asked)
+{
+    struct client *client = server->owner;
+    if (asked && client->set->shared->parameter_names->tracked[slot])
+        wanted_parameters_set(&client->wanted, slot, server->parameters.values[slot]);
+}
+
+static void gone(struct server *server, const struct error *why, bool told)
+{
+    struct client *client = server->owner;
+    client->server = NULL;
+    hear_abandoned(client, server);
+    if (client->state == CLIENT_CLOSED)
+        return;
+    bool is_in_mid_message = server->pass > 0 && server->pass_to_client;
+    if (told || is_in_mid_message)
+        client_close(client, "server connection closed");
+    else
+        client_refuse(client, why);
+}
+
+const struct server_events attach_server_events = {
+    .settled = settled,
+    .ready = ready,
+    .progress = progress,
+    .forgot_statements = forgot_statements,
+    .parameter = parameter,
+    .gone = gone,
+};
+
+/* -- time ------------------------------------------------------------------------------------------------------------------- */
+
+static struct client *client_of_deadline(struct deadline *deadline)
+{
+    return (struct client *)((char *)deadline - offsetof(struct client, deadline));
+}
+
+void attach_wait_expired(struct deadline *deadline, struct deadline_list *list)
+{
+    (void)list;
+    struct client *client = client_of_deadline(deadline);
+    if (client->state == CLIENT_WAITING && pool_waiter_leave(&client->waiter))
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "query_wait_timeout");
+}
+
+void attach_notify_expired(struct deadline *deadline, struct deadline_list *list)
+{
+    (void)list;
+    struct client *client = client_of_deadline(deadline);
+    uint8_t memory[256];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    if (client->state != CLIENT_WAITING)
+        return;
+    build_notice(&out, SQLSTATE_SUCCESS,
+                 "No server connection available in postgres backend, client being queued", NULL);
+    client->was_notified = true;
+    if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size)) {
+        client_close(client, "out of memory");
+        return;
+    }
+    usec_t timeout = effective_of(client)->query_wait_timeout;
+    if (timeout > 0)
+        deadline_set(&client->set->wait_deadlines, &client->deadline, client->wait_start + timeout);
+}
+
+void attach_idle_expired(struct deadline *deadline, struct deadline_list *list)
+{
+    (void)list;
+    struct client *client = client_of_deadline(deadline);
+    if (client->state == CLIENT_IDLE)
+        client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "client_idle_timeout");
+}
+
+void attach_transaction_expired(struct deadline *deadline, struct deadline_list *list)
+{
+    (void)list;
+    struct client *client = client_of_deadline(deadline);
+    if (client->state != CLIENT_ACTIVE)
+        return;
+    usec_t limit = effective_of(client)->transaction_timeout;
+    bool is_over =
+        limit > 0 && client->is_in_transaction && client->xact_start + limit <= now_of(client);
+    if (is_over)
+        client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "transaction timeout");
+    else if (client->is_in_request)
+        client_refuse_text(client, SQLSTATE_QUERY_CANCELED, "query timeout");
+    else
+        client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, "idle transaction timeout");
+}
+
+/* -- cancel ----------------------------------------------------------------------------------------------------------------- */
+
+void attach_cancel(struct client *client, void (*done)(void *argument), void *argument)
+{
+    struct server *server = client->server;
+    if (!server || !ledger_head_is_clients(&server->ledger)) {
+        done(argument); /* nothing of the client's runs, or a statement of ours does */
+        return;
+    }
+    server_cancel(server, (struct server_cancel_request){.done = done, .argument = argument});
+}

@@ -1,0 +1,154 @@
+/* CancelRequest: from the connection that brings it to the worker that its key names, to the client there, and back (COMPAT 9.7, PITFALLS §3).
+ *
+ * What travels is an object of its own, which refers to the connection that brought it by a pointer that only that connection's loop looks at, and to the other client by
+ * its key. Whoever brought it learns nothing but that it is over: the connection is closed. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "client_private.h"
+#include "wire/startup.h"
+
+struct cancel {
+    struct mail mail;
+    struct loop *home;         /* of the connection that brought it */
+    struct client *from;       /* there; NULL: it has gone */
+    struct client_set *target; /* of the worker in the key */
+    bool was_delivered;        /* somebody's key, and something to cancel */
+    uint32_t key_size;
+    uint8_t key[32];
+};
+
+/* ---- the connection that brings it ---- */
+
+static void cancel_input(struct stream *stream)
+{
+    stream_consume(stream, stream_input(stream).size);
+}
+
+static void cancel_closed(struct stream *stream, enum stream_end end, const struct error *why)
+{
+    (void)end;
+    (void)why;
+    client_close(client_of_stream(stream), NULL);
+}
+
+static const struct stream_events cancel_events = {
+    .input = cancel_input,
+    .closed = cancel_closed,
+};
+
+void cancel_leave(struct cancel *cancel)
+{
+    cancel->from = NULL;
+}
+
+static void come_home(struct mail *mail, struct loop *loop)
+{
+    struct cancel *cancel = (struct cancel *)((char *)mail - offsetof(struct cancel, mail));
+    struct client *from = cancel->from;
+    bool was_delivered = cancel->was_delivered;
+
+    (void)loop;
+    memory_wipe(cancel->key, sizeof(cancel->key));
+    memory_free(cancel);
+    if (from == NULL)
+        return;
+    from->login->cancel = NULL;
+    /* A missed one has no line: anybody can make thousands of them (THREATS §3.7). */
+    client_close(from, was_delivered ? "successfully sent cancel request" : NULL);
+}
+
+/* ---- the worker that its key names ---- */
+
+static void done(void *argument)
+{
+    struct cancel *cancel = argument;
+
+    cancel->mail.deliver = come_home;
+    loop_post(cancel->home, &cancel->mail);
+}
+
+/* The table compares bytes only of keys whose seeded hash is the same, so its time says nothing about other keys; what it finds is compared again in constant time. */
+static struct client *find_client(const struct cancel *cancel)
+{
+    struct client *client;
+
+    HASH_FIND(hh, cancel->target->by_key, cancel->key, cancel->key_size, client);
+    if (client == NULL || client->cancel_key_size != cancel->key_size ||
+        !memory_equal_constant_time(client->cancel_key, cancel->key, cancel->key_size))
+        return NULL;
+    return client;
+}
+
+static void arrive(struct mail *mail, struct loop *loop)
+{
+    struct cancel *cancel = (struct cancel *)((char *)mail - offsetof(struct cancel, mail));
+    struct client *client = find_client(cancel);
+
+    (void)loop;
+    cancel->was_delivered = client != NULL && (client->state == CLIENT_WAITING ||
+                                               client->state == CLIENT_ACTIVE);
+    if (!cancel->was_delivered) {
+        done(cancel);
+    } else if (client->state == CLIENT_ACTIVE) {
+        attach_cancel(client, done, cancel);
+    } else {
+        requests_cancel_waiting(client);
+        done(cancel);
+    }
+}
+
+/* ---- the beginning ---- */
+
+/* The key as the client was told it: process id first. */
+static bool copy_key(struct cancel *cancel, const struct cancel_request *request)
+{
+    cancel->key_size = (uint32_t)(sizeof(request->process) + request->key.size);
+    if (cancel->key_size > sizeof(cancel->key))
+        return false;
+    struct bytes key = bytes_over(cancel->key, sizeof(cancel->key));
+    bytes_u32(&key, request->process);
+    bytes_put(&key, request->key.data, request->key.size);
+    return bytes_ok(&key);
+}
+
+static struct cancel *make_cancel(struct client *from, const struct cancel_request *request)
+{
+    struct client_set *set = from->set;
+    int worker = (int)(request->process >> 24 & CANCEL_KEY_WORKER_BITS);
+    struct cancel *cancel;
+
+    if (worker >= set->worker_count)
+        return NULL;
+    cancel = memory_zalloc(sizeof(*cancel));
+    if (cancel == NULL)
+        return NULL;
+    cancel->home = set->loop;
+    cancel->from = from;
+    cancel->target = set->siblings[worker];
+    cancel->mail.deliver = arrive;
+    if (copy_key(cancel, request))
+        return cancel;
+    memory_free(cancel);
+    return NULL;
+}
+
+void cancel_start(struct client *from, const struct cancel_request *request)
+{
+    struct client_set *set = from->set;
+    usec_t timeout = set->config->settings.cancel_wait_timeout;
+    struct cancel *cancel = make_cancel(from, request);
+
+    if (cancel == NULL) {
+        client_close(from, NULL);
+        return;
+    }
+    from->login->cancel = cancel;
+    from->stream.events = &cancel_events;
+    stream_consume(&from->stream, stream_input(&from->stream).size);
+    if (timeout > 0)
+        deadline_set(&set->login_deadlines, &from->deadline, loop_now(set->loop) + timeout);
+    else
+        deadline_clear(&from->deadline);
+    loop_post(cancel->target->loop, &cancel->mail);
+}

@@ -1,0 +1,237 @@
+/* A client's life: accepted, moved from state to state by one door, ended once. */
+#include <assert.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "client_private.h"
+
+/* As SHOW CLIENTS has them; clients in login are not shown there. */
+static const char *const state_names[] = {
+    [CLIENT_FIRST_BYTES] = "login", [CLIENT_LOGIN] = "login",     [CLIENT_MOVING] = "login",
+    [CLIENT_WELCOME] = "waiting",   [CLIENT_IDLE] = "idle",       [CLIENT_WAITING] = "waiting",
+    [CLIENT_ACTIVE] = "active",     [CLIENT_CONSOLE] = "idle",    [CLIENT_CLOSED] = "closed",
+};
+
+#define M(name) (1u << CLIENT_##name)
+static const unsigned successors[] = {
+    [CLIENT_FIRST_BYTES] = M(LOGIN) | M(CLOSED),
+    [CLIENT_LOGIN] = M(MOVING) | M(WELCOME) | M(CONSOLE) | M(CLOSED),
+    [CLIENT_MOVING] = M(WELCOME) | M(CLOSED),
+    [CLIENT_WELCOME] = M(IDLE) | M(CLOSED),
+    [CLIENT_IDLE] = M(WAITING) | M(ACTIVE) | M(CLOSED),
+    [CLIENT_WAITING] = M(ACTIVE) | M(IDLE) | M(CLOSED),
+    [CLIENT_ACTIVE] = M(IDLE) | M(WAITING) | M(CLOSED),
+    [CLIENT_CONSOLE] = M(CLOSED),
+    [CLIENT_CLOSED] = 0,
+};
+#undef M
+
+const char *client_state_name(enum client_state state)
+{
+    return state_names[state];
+}
+
+void client_move_state(struct client *client, enum client_state next)
+{
+    if (client->state == next)
+        return;
+    assert(successors[client->state] & (1u << next));
+    client->state = next;
+}
+
+/* ---- the beginning ---- */
+
+static void run_free_task(struct loop_task *task);
+
+/* "127.0.0.1:5432"; of a Unix socket "unix(123):6432", with the port that pgweir listens on. */
+static void peer_text(int fd, const struct address *peer, const struct config *config, char *text,
+                      size_t size)
+{
+    int64_t pid, uid;
+
+    if (!address_is_local(peer))
+        address_text(peer, text, size);
+    else if (address_peer_credentials(fd, &pid, &uid))
+        snprintf(text, size, "unix(%lld):%d", (long long)pid, config->settings.listen_port);
+    else
+        snprintf(text, size, "unix:%d", config->settings.listen_port);
+}
+
+static struct client *make_client(struct client_set *set, int fd, const struct address *peer,
+                                  const struct listener_entry *listener)
+{
+    struct client *client = memory_zalloc(sizeof(*client));
+    struct client_login *login = memory_zalloc(sizeof(*login));
+
+    if (client == NULL || login == NULL) {
+        memory_free(client);
+        memory_free(login);
+        return NULL;
+    }
+    client->set = set;
+    client->id = atomic_fetch_add(&set->shared->ids, 1);
+    client->state = CLIENT_FIRST_BYTES;
+    client->connect_time = loop_now(set->loop);
+    client->free_task.run = run_free_task;
+    client->login = login;
+    login->tls = tls_context_acquire(listener->client_tls);
+    login->admin_listener = listener->admin;
+    peer_text(fd, peer, set->config, login->address, sizeof(login->address));
+    notice_subject(client, NULL, NULL);
+    return client;
+}
+
+void client_accept(struct client_set *set, int fd, const struct address *peer,
+                   struct listener_entry *listener)
+{
+    struct client *client = make_client(set, fd, peer, listener);
+    struct error error;
+
+    if (client == NULL) {
+        close(fd);
+        client_counts_end_login(set->shared->counts);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&set->clients, client, link);
+    set->count++;
+    if (stream_open(&client->stream, set->loop, fd, NULL, &error))
+        first_bytes_start(client);
+    else
+        client_close(client, NULL);
+}
+
+/* ---- the end ---- */
+
+static void free_client(struct client *client)
+{
+    client_statements_clear(&client->statements, &client->set->statements);
+    wanted_parameters_finish(&client->wanted);
+    memory_wipe(client->cancel_key, sizeof(client->cancel_key));
+    if (client->pool != NULL)
+        pool_release_reference(client->pool);
+    database_release(client->database);
+    user_release(client->user);
+    memory_free(client->user_name);
+    memory_free(client->database_name);
+    memory_free(client);
+}
+
+/* A granted server that is still on its way refers to the waiter: attach_granted frees the client then. */
+static void run_free_task(struct loop_task *task)
+{
+    struct client *client = (struct client *)((char *)task - offsetof(struct client, free_task));
+
+    if (!waiter_is_waiting(&client->waiter))
+        free_client(client);
+}
+
+void client_free_if_closed(struct client *client)
+{
+    if (client->state == CLIENT_CLOSED)
+        loop_defer(client->set->loop, LOOP_FREE, &client->free_task);
+}
+
+void client_free_now(struct client *client)
+{
+    loop_cancel_task(client->set->loop, &client->free_task);
+    if (waiter_is_waiting(&client->waiter))
+        pool_waiter_done(&client->waiter); /* what was granted to it arrives nowhere any more */
+    free_client(client);
+}
+
+/* Counts that hold others up are given back now, not when the memory is. */
+static void uncount(struct client *client)
+{
+    struct client_counts *counts = client->set->shared->counts;
+
+    if (client->is_counted)
+        client_counts_left(counts);
+    else
+        client_counts_end_login(counts);
+    client_count_release(counts, client->database_count);
+    client_count_release(counts, client->user_count);
+    client->database_count = client->user_count = NULL;
+    if (client->pool != NULL)
+        pool_client_left(client->pool, client->set->worker);
+}
+
+static void leave_set(struct client *client)
+{
+    struct client_set *set = client->set;
+
+    if (client->cancel_key_size > 0)
+        HASH_DEL(set->by_key, client);
+    client->cancel_key_size = 0;
+    deadline_clear(&client->deadline);
+    loop_cancel_task(set->loop, &client->grant_task);
+    TAILQ_REMOVE(&set->clients, client, link);
+    set->count--;
+}
+
+/* Port scanners and health checks send nothing: not a line for each. */
+static bool was_heard(const struct client *client)
+{
+    return client->state != CLIENT_FIRST_BYTES || client->stream.received > 0;
+}
+
+void client_close(struct client *client, const char *reason)
+{
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (reason != NULL && was_heard(client))
+        notice_closing(client, reason);
+    client_move_state(client, CLIENT_CLOSED);
+    if (client->console != NULL)
+        client->set->shared->console->closed(client);
+    attach_leave(client, reason != NULL ? reason : "");
+    login_finish(client);
+    leave_set(client);
+    stream_close(&client->stream);
+    uncount(client);
+    loop_defer(client->set->loop, LOOP_FREE, &client->free_task);
+}
+
+/* Bytes that nobody has read turn a close into a reset, which can take our last message away from the client: what has arrived by now is read, within reason. */
+static void read_what_is_there(struct stream *stream)
+{
+    if (stream->is_connecting || stream->is_handshaking || stream->peer_closed ||
+        stream->closed_told)
+        return;
+    stream_consume(stream, stream_input(stream).size);
+    for (int i = 0; i < 4 && stream_read_rest(stream); i++)
+        stream_consume(stream, stream_input(stream).size);
+}
+
+/* In the middle of a message of the server's the client would take ours for a part of it. */
+static bool may_speak(const struct client *client)
+{
+    const struct server *server = client->server;
+
+    return server == NULL || server->pass == 0 || !server->pass_to_client;
+}
+
+void client_refuse(struct client *client, const struct error *error)
+{
+    /* By way of a copy: the caller's may belong to what ends with the client. */
+    struct error why = *error;
+
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (may_speak(client) && notice_error(client, "FATAL", &why)) {
+        stream_flush(&client->stream);
+        read_what_is_there(&client->stream);
+    }
+    bool is_said = was_heard(client);
+    client_close(client, why.message);
+    if (is_said)
+        notice_pooler_error(client, why.message);
+}
+
+void client_refuse_text(struct client *client, const char *sqlstate, const char *text)
+{
+    struct error error;
+
+    error_set(&error, sqlstate, "%s", text);
+    client_refuse(client, &error);
+}

@@ -1,0 +1,68 @@
+#include "client/client_set.h"
+
+#include <string.h>
+
+#include "client_private.h"
+
+bool client_set_init(struct client_set *set)
+{
+    TAILQ_INIT(&set->clients);
+    set->by_key = NULL;
+    set->count = 0;
+    set->statements = (struct statement_table){0};
+    deadline_list_init(&set->login_deadlines, set->loop, login_expired, set);
+    deadline_list_init(&set->wait_deadlines, set->loop, attach_wait_expired, set);
+    deadline_list_init(&set->notify_deadlines, set->loop, attach_notify_expired, set);
+    deadline_list_init(&set->idle_deadlines, set->loop, attach_idle_expired, set);
+    deadline_list_init(&set->transaction_deadlines, set->loop, attach_transaction_expired, set);
+    return true;
+}
+
+void client_set_finish(struct client_set *set)
+{
+    struct client *client;
+
+    while ((client = TAILQ_FIRST(&set->clients)) != NULL) {
+        client_close(client, NULL);
+        client_free_now(client);
+    }
+    statement_table_finish(&set->statements);
+    deadline_list_finish(&set->login_deadlines);
+    deadline_list_finish(&set->wait_deadlines);
+    deadline_list_finish(&set->notify_deadlines);
+    deadline_list_finish(&set->idle_deadlines);
+    deadline_list_finish(&set->transaction_deadlines);
+}
+
+static bool waits(const struct client *client)
+{
+    return client->state == CLIENT_WAITING || client->state == CLIENT_WELCOME;
+}
+
+/* Only those who have proved who they are: others are not to learn which databases there are. */
+static bool uses(const struct client *client, const char *database)
+{
+    return client->pool != NULL && client->state != CLIENT_CLOSED &&
+           strcmp(client->database_name, database) == 0;
+}
+
+void client_set_close_database(struct client_set *set, const char *name, const struct error *why)
+{
+    struct client *client, *next;
+
+    /* One that is closed may take others with it; all of them keep memory and link until the end of the turn. */
+    for (client = TAILQ_FIRST(&set->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (name != NULL ? uses(client, name) : waits(client))
+            client_refuse(client, why);
+    }
+}
+
+void client_set_drain(struct client_set *set)
+{
+    struct error why;
+
+    /* Those who hold no server are refused by their pool when they ask for one. */
+    error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "server shutting down");
+    client_set_close_database(set, NULL, &why);
+}

@@ -1,0 +1,206 @@
+/* From accept to the StartupMessage: TLS in both its ways, SSLRequest, GSSENCRequest, CancelRequest, and what is no PostgreSQL client at all (COMPAT 9.1,
+ * THREATS §3, SERVERLESS §3). */
+#include <string.h>
+
+#include "client_private.h"
+#include "wire/startup.h"
+
+#define TLS_HANDSHAKE_RECORD 0x16
+
+/* What became of the bytes that were looked at. After FIRST_STOP the client may be closed, on its way elsewhere, or waiting for more. */
+enum first_verdict { FIRST_NEXT, FIRST_STOP };
+
+static enum first_verdict end(struct client *client, const char *reason)
+{
+    client_close(client, reason);
+    return FIRST_STOP;
+}
+
+static enum first_verdict refuse(struct client *client, const char *sqlstate, const char *text)
+{
+    client_refuse_text(client, sqlstate, text);
+    return FIRST_STOP;
+}
+
+/* ---- HTTP ---- */
+
+static enum first_verdict refuse_http(struct client *client)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\n"
+                                 "Content-Length: 0\r\n"
+                                 "Connection: close\r\n\r\n";
+
+    if (stream_put(&client->stream, answer, sizeof(answer) - 1))
+        stream_flush(&client->stream);
+    stream_consume(&client->stream, stream_input(&client->stream).size);
+    return end(client, "HTTP request on the port of PostgreSQL");
+}
+
+/* The bytes are the beginning of an HTTP request; *is_whole: its method and the space behind it are there. No packet of PostgreSQL begins with a letter. */
+static bool begins_http(struct span input, bool *is_whole)
+{
+    static const char *const methods[] = {"GET ",     "POST ",  "HEAD ",    "PUT ",  "OPTIONS ",
+                                          "DELETE ",  "PATCH ", "CONNECT ", "TRACE ", "PRI "};
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        size_t size = strlen(methods[i]);
+        size_t seen = input.size < size ? input.size : size;
+        *is_whole = seen == size;
+        if (memcmp(input.data, methods[i], seen) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- TLS ---- */
+
+static enum first_verdict start_tls(struct client *client)
+{
+    struct error error;
+
+    if (stream_start_tls_accept(&client->stream, client->login->tls, &error))
+        return FIRST_STOP;
+    notice_text(client, LOG_WARNING, error.message);
+    return end(client, "TLS handshake failed");
+}
+
+/* A ClientHello where a packet was due. Behind our `N` some drivers send one all the same: to read it as a packet would make no sense of it. */
+static enum first_verdict take_client_hello(struct client *client)
+{
+    const struct client_login *login = client->login;
+
+    if (login->tls == NULL || client->stream.is_local || stream_is_tls(&client->stream) ||
+        login->ssl_was_asked || login->gss_was_asked)
+        return end(client, "TLS handshake where none is due");
+    return start_tls(client);
+}
+
+static bool say(struct client *client, char letter)
+{
+    if (stream_put(&client->stream, &letter, 1))
+        return true;
+    client_close(client, "out of memory");
+    return false;
+}
+
+static enum first_verdict take_ssl_request(struct client *client, size_t behind)
+{
+    struct client_login *login = client->login;
+
+    if (stream_is_tls(&client->stream))
+        return end(client, "SSL req inside SSL");
+    if (login->ssl_was_asked)
+        return end(client, "second SSLRequest");
+    login->ssl_was_asked = true;
+    /* Bytes that were not encrypted must never count as part of what is (CVE-2021-3935). */
+    if (behind > 0)
+        return refuse(client, SQLSTATE_PROTOCOL_VIOLATION,
+                      "received unencrypted data after SSL request");
+    if (login->tls == NULL || client->stream.is_local)
+        return say(client, 'N') ? FIRST_NEXT : FIRST_STOP;
+    return say(client, 'S') ? start_tls(client) : FIRST_STOP;
+}
+
+static enum first_verdict take_gssenc_request(struct client *client, size_t behind)
+{
+    struct client_login *login = client->login;
+
+    if (stream_is_tls(&client->stream) || login->gss_was_asked)
+        return end(client, "GSSENCRequest where none is due");
+    login->gss_was_asked = true;
+    if (behind > 0)
+        return refuse(client, SQLSTATE_PROTOCOL_VIOLATION,
+                      "received unencrypted data after GSSAPI encryption request");
+    return say(client, 'N') ? FIRST_NEXT : FIRST_STOP;
+}
+
+/* ---- packets ---- */
+
+static enum first_verdict take_startup_message(struct client *client,
+                                               const struct startup_packet *packet)
+{
+    const struct tls_context *tls = client->login->tls;
+
+    if (tls != NULL && tls_context_mode(tls) >= TLS_REQUIRE && !client->stream.is_local &&
+        !stream_is_tls(&client->stream))
+        return refuse(client, SQLSTATE_INVALID_AUTHORIZATION, "SSL required");
+    login_start(client, packet);
+    return FIRST_STOP;
+}
+
+static enum first_verdict take_packet(struct client *client, struct span input)
+{
+    struct startup_packet packet;
+    struct error error;
+
+    enum startup_verdict verdict = startup_parse(input.data, input.size, &packet, &error);
+    switch (verdict) {
+    case STARTUP_NEED_MORE:
+        return FIRST_STOP;
+    case STARTUP_BAD:
+        client_refuse(client, &error);
+        return FIRST_STOP;
+    case STARTUP_CANCEL_REQUEST:
+        cancel_start(client, &packet.cancel);
+        return FIRST_STOP;
+    case STARTUP_MESSAGE:
+        return take_startup_message(client, &packet);
+    case STARTUP_SSL_REQUEST:
+    case STARTUP_GSSENC_REQUEST:
+        break;
+    }
+    stream_consume(&client->stream, packet.size);
+    return verdict == STARTUP_SSL_REQUEST ? take_ssl_request(client, input.size - packet.size)
+                                          : take_gssenc_request(client, input.size - packet.size);
+}
+
+static enum first_verdict take_one(struct client *client)
+{
+    struct span input = stream_input(&client->stream);
+    bool is_whole;
+
+    if (input.size == 0)
+        return FIRST_STOP;
+    if (input.data[0] == TLS_HANDSHAKE_RECORD)
+        return take_client_hello(client);
+    if (begins_http(input, &is_whole))
+        return is_whole ? refuse_http(client) : FIRST_STOP;
+    return take_packet(client, input);
+}
+
+/* ---- events ---- */
+
+static void input(struct stream *stream)
+{
+    struct client *client = client_of_stream(stream);
+
+    while (take_one(client) == FIRST_NEXT)
+        continue;
+}
+
+static void closed(struct stream *stream, enum stream_end how, const struct error *why)
+{
+    struct client *client = client_of_stream(stream);
+
+    if (how != STREAM_FAILED) {
+        client_close(client, "client unexpected eof");
+        return;
+    }
+    notice_text(client, LOG_WARNING, why->message);
+    client_close(client, "TLS handshake failed");
+}
+
+static const struct stream_events first_bytes_events = {
+    .input = input,
+    .closed = closed,
+};
+
+void first_bytes_start(struct client *client)
+{
+    struct client_set *set = client->set;
+    usec_t timeout = set->config->settings.client_login_timeout;
+
+    client->stream.events = &first_bytes_events;
+    if (timeout > 0)
+        deadline_set(&set->login_deadlines, &client->deadline, client->connect_time + timeout);
+}

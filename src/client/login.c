@@ -1,0 +1,235 @@
+/* From the StartupMessage to "authenticated": who asks for what, and by which dialogue it is to be proved (COMPAT 4, 9.1, 9.2). */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "client_private.h"
+#include "startup_parameters.h"
+#include "wire/build.h"
+
+#define USER_NAME_MAX 127
+#define CONSOLE_NAME  "pgbouncer"
+
+/* ---- events ---- */
+
+static void input(struct stream *stream)
+{
+    struct client *client = client_of_stream(stream);
+
+    if (client->state == CLIENT_LOGIN)
+        login_methods_input(client);
+}
+
+static void closed(struct stream *stream, enum stream_end end, const struct error *why)
+{
+    (void)end;
+    (void)why;
+    client_close(client_of_stream(stream), "client unexpected eof");
+}
+
+static const struct stream_events login_events = {
+    .input = input,
+    .closed = closed,
+};
+
+/* ---- the StartupMessage ---- */
+
+static bool keep_names(struct client *client, const struct startup_choice *choice)
+{
+    client->user_name = memory_strdup(choice->user);
+    client->database_name = memory_strdup(choice->database);
+    if (client->user_name != NULL && client->database_name != NULL)
+        return true;
+    client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+    return false;
+}
+
+static bool read_parameters(struct client *client, const struct startup_packet *packet,
+                            struct startup_choice *choice)
+{
+    const struct client_set *set = client->set;
+    struct error error;
+
+    if (startup_parameters_read(&packet->message, set->shared->parameter_names,
+                                set->config->settings.ignore_startup_parameters, &client->wanted,
+                                choice, &error))
+        return true;
+    notice_refused_setting(client, choice);
+    client_refuse(client, &error);
+    return false;
+}
+
+static bool negotiate(struct client *client, const struct startup_choice *choice)
+{
+    struct bytes out;
+
+    client->protocol = choice->protocol;
+    if (!choice->must_negotiate)
+        return true;
+    bytes_init(&out, 2 * STARTUP_PACKET_MAX);
+    build_negotiate_protocol(&out, choice->protocol, choice->unknown, choice->unknown_count);
+    bool ok = bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
+    bytes_finish(&out);
+    if (!ok)
+        client_close(client, "out of memory");
+    return ok;
+}
+
+/* What can be said about names before anybody has proved anything. */
+static bool accept_names(struct client *client, const struct startup_choice *choice)
+{
+    if (strlen(client->user_name) > USER_NAME_MAX) {
+        notice_login_failed(client);
+        client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "username too long");
+        return false;
+    }
+    if (choice->replication != REPLICATION_NO) {
+        client_refuse_text(client, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                           "replication connections are not supported yet");
+        return false;
+    }
+    return true;
+}
+
+/* ---- who it is ---- */
+
+/* COMPAT 4.11: the user of the operating system that runs pgweir needs no password for the console. */
+static bool is_own_user(const struct client *client)
+{
+    int64_t pid, uid;
+
+    return client->stream.is_local && client->login->is_console &&
+           strcmp(client->user_name, CONSOLE_NAME) == 0 &&
+           address_peer_credentials(client->stream.fd, &pid, &uid) &&
+           uid == (int64_t)client->set->shared->own_uid;
+}
+
+static bool trusts(struct client *client)
+{
+    if (client->user != NULL && client->user->is_known)
+        return true;
+    notice_no_such_user(client);
+    client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "\"trust\" authentication failed");
+    return false;
+}
+
+/* False: refused. */
+static bool choose_method(struct client *client)
+{
+    struct client_login *login = client->login;
+
+    switch (client->set->config->settings.auth_type) {
+    case AUTH_ANY:
+        login->method = LOGIN_NOTHING_ASKED;
+        return true;
+    case AUTH_TRUST:
+        login->method = LOGIN_NOTHING_ASKED;
+        return trusts(client);
+    case AUTH_PLAIN:
+        login->method = LOGIN_CLEARTEXT;
+        return true;
+    case AUTH_MD5:
+        login->method = LOGIN_MD5;
+        return true;
+    case AUTH_SCRAM_SHA_256:
+        login->method = LOGIN_SCRAM;
+        return true;
+    case AUTH_CERT:
+    case AUTH_HBA:
+    case AUTH_LDAP:
+    case AUTH_PAM:
+        break;
+    }
+    notice_text(client, LOG_ERROR, "this auth_type is not supported yet");
+    client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "bouncer config error");
+    return false;
+}
+
+void login_start(struct client *client, const struct startup_packet *packet)
+{
+    struct startup_choice choice;
+
+    client_move_state(client, CLIENT_LOGIN);
+    client->stream.events = &login_events;
+    if (!read_parameters(client, packet, &choice) || !keep_names(client, &choice))
+        return;
+    client->login->is_console = strcmp(client->database_name, CONSOLE_NAME) == 0;
+    notice_subject(client, NULL, client->user_name);
+    if (is_own_user(client)) {
+        client->is_admin = true;
+        if (client->set->config->settings.log_connections)
+            log_info(&client->subject, "pgbouncer access from unix socket");
+    }
+    notice_login_attempt(client, &choice);
+    if (!accept_names(client, &choice) || !negotiate(client, &choice))
+        return;
+    stream_consume(&client->stream, packet->size); /* the texts of `choice` go with it */
+    client->user = config_find_user(client->set->config, client->user_name);
+    if (!client->is_admin && !choose_method(client))
+        return;
+    if (login_methods_start(client))
+        login_methods_input(client);
+}
+
+/* ---- what came of it ---- */
+
+/* True: it may use the console. */
+static bool enter_console(struct client *client)
+{
+    const struct settings *settings = &client->set->config->settings;
+
+    if (client->is_admin) /* by its UID */
+        return true;
+    if (!client->login->admin_listener && !client->stream.is_local)
+        return false;
+    client->is_admin = name_list_has(settings->admin_users, client->user_name);
+    client->is_stats_user = settings->auth_type == AUTH_ANY ||
+                            name_list_has(settings->stats_users, client->user_name);
+    return client->is_admin || client->is_stats_user;
+}
+
+void login_succeeded(struct client *client)
+{
+    client->login->step = LOGIN_OVER;
+    notice_subject(client, client->database_name, client->user_name);
+    if (client->login->is_console && !enter_console(client))
+        client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "not allowed");
+    else
+        welcome_start(client);
+}
+
+void login_failed(struct client *client, const char *text)
+{
+    client_refuse_text(client, SQLSTATE_INVALID_PASSWORD, text);
+}
+
+void login_expired(struct deadline *deadline, struct deadline_list *list)
+{
+    struct client *client = client_of_deadline(deadline);
+
+    (void)list;
+    if (client->login != NULL && client->login->cancel != NULL)
+        client_close(client, "cancel_wait_timeout");
+    else if (client->state == CLIENT_WELCOME)
+        client_refuse_text(client, SQLSTATE_CONNECTION_FAILURE,
+                           "client_login_timeout (server down)");
+    else
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "client_login_timeout");
+}
+
+void login_finish(struct client *client)
+{
+    struct client_login *login = client->login;
+
+    if (login == NULL)
+        return;
+    client->login = NULL;
+    login_methods_finish(login);
+    if (login->cancel != NULL)
+        cancel_leave(login->cancel);
+    tls_context_release(login->tls);
+    auth_secret_finish(&login->mock_secret);
+    scram_server_finish(&login->scram);
+    memory_wipe(login, sizeof(*login));
+    memory_free(login);
+}

@@ -1,0 +1,524 @@
+/* The dialogues by which a client proves who it is: cleartext, md5, SCRAM-SHA-256 (COMPAT 4.2, 4.3).
+ *
+ * A name that nobody has, or whose secret is of no use here, goes through the dialogue of most known users and fails at its end, with the same text and the same work
+ * (THREATS §2.7). PBKDF2 runs on helper threads only. */
+#include <stdio.h>
+#include <string.h>
+
+#include "auth/base64.h"
+#include "auth/md5.h"
+#include "auth/verifier.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "client_private.h"
+#include "wire/answer.h"
+#include "wire/build.h"
+#include "wire/message.h"
+
+#define PASSWORD_FAILED "password authentication failed"
+#define SASL_FAILED     "SASL authentication failed"
+
+/* A cleartext password that is compared with a verifier, on a helper thread. Its own until done. */
+struct password_check {
+    struct offload_job job;
+    struct client *client; /* of the loop's thread alone; NULL: it has gone */
+    char *password;        /* owned */
+    struct auth_secret secret;
+    bool is_right;
+};
+
+/* ---- secrets ---- */
+
+static const struct auth_secret *secret_of(const struct client *client)
+{
+    return client->login->must_fail ? &client->login->mock_secret : &client->user->secret;
+}
+
+static bool verifier_is_usable(struct client *client, const char *text)
+{
+    struct scram_verifier verifier;
+    uint32_t most = (uint32_t)client->set->config->settings.scram_iterations_max;
+    bool is_usable = scram_verifier_parse(text, &verifier) && verifier.iterations <= most;
+
+    memory_wipe(&verifier, sizeof(verifier));
+    if (!is_usable)
+        notice_text(client, LOG_ERROR,
+                    "SCRAM authentication failed: the verifier has more rounds than "
+                    "scram_iterations_max");
+    return is_usable;
+}
+
+/* The user has a secret with which this method can succeed. */
+static bool has_usable_secret(struct client *client)
+{
+    if (client->user == NULL) {
+        notice_no_such_user(client);
+        return false;
+    }
+    switch (client->user->secret.kind) {
+    case AUTH_SECRET_NONE:
+        return false;
+    case AUTH_SECRET_PLAIN:
+        return true;
+    case AUTH_SECRET_MD5:
+        if (client->login->method != LOGIN_SCRAM)
+            return true;
+        notice_text(client, LOG_ERROR, "SCRAM authentication failed: user has MD5 secret");
+        return false;
+    case AUTH_SECRET_SCRAM:
+        return verifier_is_usable(client, client->user->secret.text);
+    }
+    return false;
+}
+
+static void put_hex(char *text, const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", data[i]);
+}
+
+static bool make_mock_verifier(struct client *client, const struct login_profile *profile)
+{
+    struct scram_verifier verifier;
+    char salt[BASE64_TEXT_SIZE(SCRAM_SALT_MAX) + 1];
+    char stored_key[BASE64_TEXT_SIZE(SCRAM_KEY_SIZE) + 1];
+    char text[sizeof(salt) + 2 * sizeof(stored_key) + 64];
+
+    scram_mock_verifier(client->set->shared->mock_key, client->user_name, profile->iterations,
+                        profile->salt_size, &verifier);
+    base64_encode(verifier.salt, verifier.salt_size, salt);
+    base64_encode(verifier.stored_key, SCRAM_KEY_SIZE, stored_key);
+    snprintf(text, sizeof(text), SCRAM_MECHANISM "$%u:%s$%s:%s", verifier.iterations, salt,
+             stored_key, stored_key);
+    return auth_secret_set(&client->login->mock_secret, text);
+}
+
+/* A secret that nobody knows, of the kind that most users have. */
+static bool make_mock_secret(struct client *client, const struct login_profile *profile)
+{
+    struct client_login *login = client->login;
+    uint8_t noise[16];
+    char text[MD5_TEXT_SIZE] = "md5";
+
+    if (profile->is_scram)
+        return make_mock_verifier(client, profile);
+    random_bytes(noise, sizeof(noise));
+    put_hex(text + (login->method == LOGIN_MD5 ? 3 : 0), noise, sizeof(noise));
+    return auth_secret_set(&login->mock_secret, text);
+}
+
+/* auth_type=md5 with a verifier is SCRAM: md5 could not be checked with it. */
+static bool settle_secret(struct client *client)
+{
+    struct client_login *login = client->login;
+    struct login_profile profile;
+
+    login->must_fail = !has_usable_secret(client);
+    if (!login->must_fail) {
+        notice_subject(client, client->database_name, client->user_name);
+        if (login->method == LOGIN_MD5 && client->user->secret.kind == AUTH_SECRET_SCRAM)
+            login->method = LOGIN_SCRAM;
+        return true;
+    }
+    scram_cache_profile(client->set->shared->scram_cache, client->set->config, &profile);
+    if (login->method == LOGIN_MD5 && profile.is_scram)
+        login->method = LOGIN_SCRAM;
+    if (make_mock_secret(client, &profile))
+        return true;
+    client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+    return false;
+}
+
+/* ---- asking ---- */
+
+static bool put(struct client *client, const struct bytes *out)
+{
+    if (bytes_ok(out) && stream_put(&client->stream, out->data, out->size))
+        return true;
+    client_close(client, "out of memory");
+    return false;
+}
+
+static void build_request(struct client_login *login, struct bytes *out)
+{
+    static const char *const mechanisms[] = {SCRAM_MECHANISM};
+
+    switch (login->method) {
+    case LOGIN_NOTHING_ASKED:
+        break;
+    case LOGIN_CLEARTEXT:
+        build_authentication(out, AUTHENTICATION_CLEARTEXT, NULL, 0);
+        login->step = LOGIN_PASSWORD;
+        break;
+    case LOGIN_MD5:
+        random_bytes(login->md5_salt, sizeof(login->md5_salt));
+        build_authentication(out, AUTHENTICATION_MD5, login->md5_salt, sizeof(login->md5_salt));
+        login->step = LOGIN_PASSWORD;
+        break;
+    case LOGIN_SCRAM:
+        build_sasl_mechanisms(out, mechanisms, 1);
+        login->step = LOGIN_SASL_FIRST;
+        break;
+    }
+}
+
+bool login_methods_start(struct client *client)
+{
+    uint8_t memory[64];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+
+    if (client->login->method == LOGIN_NOTHING_ASKED) {
+        login_succeeded(client);
+        return false;
+    }
+    if (!settle_secret(client))
+        return false;
+    build_request(client->login, &out);
+    return put(client, &out);
+}
+
+/* ---- answers ---- */
+
+static bool refuse_packet(struct client *client, const char *text)
+{
+    client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, text);
+    return false;
+}
+
+/* The client's message, whole. False: it is not there yet, or was refused. */
+static bool peek_answer(struct client *client, struct message *message)
+{
+    struct span input = stream_input(&client->stream);
+    struct cursor cursor = cursor_over(input.data, input.size);
+    uint8_t type = cursor_u8(&cursor);
+
+    if (!cursor_ok(&cursor))
+        return false;
+    if (type == 'X') {
+        client_close(client, "client close request");
+        return false;
+    }
+    if (type != 'p')
+        return refuse_packet(client, "bad packet");
+    switch (message_peek(input.data, input.size, PASSWORD_MESSAGE_MAX, message)) {
+    case MESSAGE_WHOLE:
+        return true;
+    case MESSAGE_PARTIAL:
+        stream_want(&client->stream, message->size);
+        return false;
+    case MESSAGE_NONE:
+        return false;
+    case MESSAGE_BAD:
+        break;
+    }
+    bool is_long = cursor_u32(&cursor) > PASSWORD_MESSAGE_MAX - 1;
+    return refuse_packet(client, is_long ? "password too long" : "bad packet");
+}
+
+/* The buffer goes back to the loop's list: the password does not. */
+static void forget_answer(struct client *client, const struct message *message)
+{
+    struct stream *stream = &client->stream;
+
+    memory_wipe(stream->in->data + stream->in_start, message->size);
+    stream_consume(stream, message->size);
+}
+
+/* The end of a dialogue: the client is not to be touched afterwards. */
+static void conclude(struct client *client, bool is_right, const char *text)
+{
+    if (is_right && !client->login->must_fail)
+        login_succeeded(client);
+    else
+        login_failed(client, text);
+}
+
+/* ---- cleartext and md5 ---- */
+
+static void free_check(struct password_check *check)
+{
+    memory_free_secret(check->password);
+    auth_secret_finish(&check->secret);
+    memory_free(check);
+}
+
+static void run_check(struct offload_job *job)
+{
+    struct password_check *check = (struct password_check *)job;
+
+    check->is_right = verifier_check_cleartext_slow(&check->secret, check->password);
+}
+
+static void check_done(struct offload_job *job, struct loop *loop)
+{
+    struct password_check *check = (struct password_check *)job;
+    struct client *client = check->client;
+    bool is_right = check->is_right;
+
+    (void)loop;
+    free_check(check);
+    if (client == NULL)
+        return;
+    client->login->check = NULL;
+    conclude(client, is_right, PASSWORD_FAILED);
+}
+
+static struct password_check *make_check(const struct auth_secret *secret, const char *password)
+{
+    struct password_check *check = memory_zalloc(sizeof(*check));
+
+    if (check == NULL)
+        return NULL;
+    check->job = (struct offload_job){.run = run_check, .done = check_done};
+    check->password = memory_strdup(password);
+    if (check->password != NULL && auth_secret_set(&check->secret, secret->text))
+        return check;
+    free_check(check);
+    return NULL;
+}
+
+static void start_check(struct client *client, const char *password)
+{
+    struct client_set *set = client->set;
+    struct password_check *check = make_check(secret_of(client), password);
+
+    if (check == NULL) {
+        client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+        return;
+    }
+    check->client = client;
+    if (!offload_submit(set->offload, OFFLOAD_PBKDF2, &check->job, set->loop)) {
+        free_check(check);
+        client_refuse_text(client, SQLSTATE_TOO_MANY_CONNECTIONS,
+                           "too many passwords are being checked");
+        return;
+    }
+    client->login->check = check;
+    client->login->step = LOGIN_HELPER;
+}
+
+/* True: `*is_right` says it. False: a helper will, or the client was refused. */
+static bool judge_password(struct client *client, const char *password, bool *is_right)
+{
+    const struct auth_secret *secret = secret_of(client);
+    const struct client_login *login = client->login;
+
+    if (login->method == LOGIN_MD5) {
+        *is_right = verifier_check_md5(secret, client->user_name, login->md5_salt, password);
+        return true;
+    }
+    switch (verifier_check_cleartext(secret, client->user_name, password)) {
+    case VERIFIER_RIGHT:
+        *is_right = true;
+        return true;
+    case VERIFIER_WRONG:
+        *is_right = false;
+        return true;
+    case VERIFIER_NEEDS_PBKDF2:
+        start_check(client, password);
+        return false;
+    }
+    return false;
+}
+
+static bool take_password(struct client *client, const struct message *message)
+{
+    struct cursor body = cursor_over(message->body.data, message->body.size);
+    const char *password = cursor_string(&body);
+    bool is_right = false;
+
+    if (password == NULL || !cursor_finished(&body))
+        return refuse_packet(client, "bad packet");
+    if (*password == '\0') {
+        login_failed(client, "empty password returned by client");
+        return false;
+    }
+    bool is_judged = judge_password(client, password, &is_right);
+    if (client->state == CLIENT_CLOSED)
+        return false;
+    forget_answer(client, message);
+    if (is_judged)
+        conclude(client, is_right, PASSWORD_FAILED);
+    return false;
+}
+
+/* ---- SCRAM ---- */
+
+/* What exactly was wrong is for the log. */
+static bool refuse_sasl(struct client *client, const struct error *error)
+{
+    notice_text(client, LOG_WARNING, error->message);
+    client_refuse_text(client, error->sqlstate, SASL_FAILED);
+    return false;
+}
+
+static bool refuse_sasl_message(struct client *client)
+{
+    struct error error;
+
+    error_set(&error, SQLSTATE_PROTOCOL_VIOLATION, "malformed SASL message");
+    return refuse_sasl(client, &error);
+}
+
+/* What the dialogue begins with: salt and rounds, and the keys of a stored verifier. */
+static bool make_verifier(const struct client *client, struct scram_verifier *verifier)
+{
+    const struct client_shared *shared = client->set->shared;
+    const struct auth_secret *secret = secret_of(client);
+    struct login_profile profile;
+
+    if (client->login->must_fail) {
+        scram_cache_profile(shared->scram_cache, client->set->config, &profile);
+        scram_mock_verifier(shared->mock_key, client->user_name, profile.iterations,
+                            profile.salt_size, verifier);
+        return true;
+    }
+    if (secret->kind == AUTH_SECRET_SCRAM)
+        return scram_verifier_parse(secret->text, verifier);
+    memset(verifier, 0, sizeof(*verifier));
+    verifier->iterations = (uint32_t)client->set->config->settings.scram_iterations;
+    verifier->salt_size = SCRAM_DERIVED_SALT;
+    scram_mock_salt(shared->mock_key, client->user_name, verifier->salt);
+    return true;
+}
+
+static bool answer_sasl_first(struct client *client, struct span data)
+{
+    struct scram_verifier verifier;
+    uint8_t text[SCRAM_MESSAGE_MAX], memory[SCRAM_MESSAGE_MAX + 16];
+    struct bytes answer = bytes_over(text, sizeof(text));
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    struct error error;
+
+    if (!make_verifier(client, &verifier))
+        return refuse_sasl_message(client);
+    bool ok = scram_server_first(&client->login->scram, &verifier, data, &answer, &error);
+    memory_wipe(&verifier, sizeof(verifier));
+    if (!ok)
+        return refuse_sasl(client, &error);
+    build_authentication(&out, AUTHENTICATION_SASL_CONTINUE, answer.data, answer.size);
+    return put(client, &out);
+}
+
+static bool take_sasl_first(struct client *client, const struct message *message)
+{
+    struct cursor body = cursor_over(message->body.data, message->body.size);
+    const char *mechanism = cursor_string(&body);
+    int32_t size = cursor_i32(&body);
+    struct span data = cursor_rest(&body, SCRAM_MESSAGE_MAX);
+
+    if (mechanism == NULL)
+        return refuse_sasl_message(client);
+    if (strcmp(mechanism, SCRAM_MECHANISM) != 0)
+        return refuse_packet(client,
+                             "client selected an invalid SASL authentication mechanism");
+    if (!cursor_finished(&body) || size < 0 || (size_t)size != data.size)
+        return refuse_sasl_message(client);
+    if (!answer_sasl_first(client, data))
+        return false;
+    forget_answer(client, message);
+    client->login->step = LOGIN_SASL_FINAL;
+    return true;
+}
+
+/* Keys of a plain password were made, or could not be. */
+static void keys_made(void *argument, bool ok)
+{
+    struct client *client = argument;
+
+    client->login->wait = NULL;
+    client->login->step = LOGIN_SASL_FINAL;
+    if (ok)
+        login_methods_input(client);
+    else
+        client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+}
+
+/* A plain password has no keys until they are derived. False: they are being made, or the client was refused. */
+static bool provide_keys(struct client *client)
+{
+    struct client_set *set = client->set;
+    struct client_login *login = client->login;
+    const struct auth_secret *secret = secret_of(client);
+    uint8_t stored_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];
+
+    if (secret->kind != AUTH_SECRET_PLAIN)
+        return true;
+    const struct scram_cache_subject subject = {
+        .user = client->user_name,
+        .password = secret->text,
+        .salt = login->scram.verifier.salt,
+        .iterations = login->scram.verifier.iterations,
+    };
+    bool is_known =
+        scram_cache_get(set->shared->scram_cache, &subject, stored_key, server_key);
+    if (login->must_fail) /* it was looked up only for the time that this takes */
+        return true;
+    if (is_known) {
+        scram_server_keys(&login->scram, stored_key, server_key);
+        memory_wipe(stored_key, sizeof(stored_key));
+        memory_wipe(server_key, sizeof(server_key));
+        return true;
+    }
+    login->step = LOGIN_HELPER;
+    login->wait = scram_cache_derive(set->shared->scram_cache, set->offload, set->loop, &subject,
+                                     keys_made, client);
+    if (login->wait == NULL)
+        client_refuse_text(client, SQLSTATE_TOO_MANY_CONNECTIONS,
+                           "too many passwords are being checked");
+    return false;
+}
+
+static bool take_sasl_final(struct client *client, const struct message *message)
+{
+    struct client_login *login = client->login;
+    uint8_t text[128];
+    struct bytes answer = bytes_over(text, sizeof(text));
+    struct bytes prelude = bytes_over(login->prelude, sizeof(login->prelude));
+    struct error error;
+    bool is_right;
+
+    if (!provide_keys(client))
+        return false;
+    if (!scram_server_final(&login->scram, message->body, &is_right, &answer, &error))
+        return refuse_sasl(client, &error);
+    forget_answer(client, message);
+    build_authentication(&prelude, AUTHENTICATION_SASL_FINAL, answer.data, answer.size);
+    login->prelude_size = prelude.size;
+    conclude(client, is_right && bytes_ok(&prelude), SASL_FAILED);
+    return false;
+}
+
+/* ---- the door ---- */
+
+/* True: go on with the next message. */
+static bool take_answer(struct client *client)
+{
+    struct message message;
+    enum login_step step = client->login->step;
+
+    if (step != LOGIN_PASSWORD && step != LOGIN_SASL_FIRST && step != LOGIN_SASL_FINAL)
+        return false; /* what is here waits until it is known who speaks */
+    if (!peek_answer(client, &message))
+        return false;
+    if (step == LOGIN_PASSWORD)
+        return take_password(client, &message);
+    return step == LOGIN_SASL_FIRST ? take_sasl_first(client, &message)
+                                    : take_sasl_final(client, &message);
+}
+
+void login_methods_input(struct client *client)
+{
+    while (take_answer(client))
+        continue;
+}
+
+void login_methods_finish(struct client_login *login)
+{
+    if (login->check != NULL)
+        login->check->client = NULL;
+    if (login->wait != NULL)
+        scram_cache_forget(login->wait);
+    login->check = NULL;
+    login->wait = NULL;
+}

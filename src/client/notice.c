@@ -1,0 +1,105 @@
+/* Errors that clients are told, and lines of the log about them (COMPAT 8.2, 8.3). What a stranger can cause is limited (THREATS §5.2). */
+#include <stdio.h>
+
+#include "client_private.h"
+#include "startup_parameters.h"
+#include "wire/build.h"
+
+/* Each kind of line that connections which are not logged in can cause. A site with more logins than that a second has other ways to count them. */
+#define LINES_PER_SECOND 1000
+/* Of one foreign text. */
+#define SHOWN_MAX 128
+
+static bool may_log(struct log_limit *limit)
+{
+    uint32_t held_back;
+
+    if (!log_allow(limit, LINES_PER_SECOND, &held_back))
+        return false;
+    if (held_back > 0)
+        log_info(NULL, "%u lines like the next one were held back", held_back);
+    return true;
+}
+
+bool notice_error(struct client *client, const char *severity, const struct error *error)
+{
+    uint8_t memory[ERROR_MESSAGE_MAX + ERROR_HINT_MAX + 64];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+
+    build_error(&out, severity, error);
+    return bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
+}
+
+void notice_subject(struct client *client, const char *database, const char *user)
+{
+    const char *address = client->login != NULL ? client->login->address : "";
+
+    snprintf(client->subject.prefix, sizeof(client->subject.prefix), "C-%p: %.40s/%.40s@%s",
+             (void *)client, database != NULL ? database : "(nodb)",
+             user != NULL ? user : "(nouser)", address);
+}
+
+void notice_login_attempt(struct client *client, const struct startup_choice *choice)
+{
+    static struct log_limit limit;
+    char tls[80] = "no";
+
+    if (!client->set->config->settings.log_connections || !may_log(&limit))
+        return;
+    if (stream_is_tls(&client->stream))
+        stream_tls_text(&client->stream, tls, sizeof(tls));
+    log_info(&client->subject, "login attempt: db=%.*s user=%.*s tls=%s replication=%s", SHOWN_MAX,
+             choice->database, SHOWN_MAX, choice->user, tls,
+             startup_replication_name(choice->replication));
+}
+
+void notice_login_failed(struct client *client)
+{
+    static struct log_limit limit;
+
+    if (client->set->config->settings.log_connections && may_log(&limit))
+        log_info(&client->subject, "login failed: db=%.*s user=%.*s", SHOWN_MAX,
+                 client->database_name, SHOWN_MAX, client->user_name);
+}
+
+void notice_no_such_user(struct client *client)
+{
+    static struct log_limit limit;
+
+    if (may_log(&limit))
+        log_info(&client->subject, "no such user: %.*s", SHOWN_MAX, client->user_name);
+}
+
+void notice_refused_setting(struct client *client, const struct startup_choice *choice)
+{
+    static struct log_limit limit;
+
+    if (choice->refused_name != NULL && may_log(&limit))
+        log_warning(&client->subject, "unsupported startup parameter: %.*s=%.*s", SHOWN_MAX,
+                    choice->refused_name, SHOWN_MAX, choice->refused_value);
+}
+
+void notice_text(struct client *client, enum log_level level, const char *text)
+{
+    static struct log_limit limit;
+
+    if (may_log(&limit))
+        log_write(level, &client->subject, "%s", text);
+}
+
+void notice_closing(struct client *client, const char *reason)
+{
+    static struct log_limit limit;
+    usec_t age = (loop_now(client->set->loop) - client->connect_time) / USEC_PER_SEC;
+
+    if (client->set->config->settings.log_disconnections && may_log(&limit))
+        log_info(&client->subject, "closing because: %s (age=%llds)", reason, (long long)age);
+}
+
+void notice_pooler_error(struct client *client, const char *text)
+{
+    static struct log_limit limit;
+
+    if (client->set->config->settings.log_pooler_errors && may_log(&limit))
+        log_warning(&client->subject, "pooler error: %s", text);
+}

@@ -1,0 +1,313 @@
+/* Named statements in transaction mode: a client's names, shared statements, and what its server holds.
+ *
+ * MECHANISMS §3 and §4.11. What a message changes is a delta that its ledger entry carries until the answer; messages that depend on deltas of an earlier Sync unit
+ * are held (MECHANISMS §3.3).
+ */
+#include "requests.h"
+
+#include "wire/build.h"
+#include "wire/query.h"
+
+#include <string.h>
+
+#define PREPARED_LIMIT(client) ((client)->set->config->settings.max_prepared_statements)
+
+static bool depends_on_earlier_unit(const struct client *client)
+{
+    return client->statements.unsettled > 0 && client->delta_unit != client->unit;
+}
+
+static enum take malformed(struct request_walk *walk)
+{
+    return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message format");
+}
+
+static enum take no_memory(struct request_walk *walk)
+{
+    return request_refuse(walk, SQLSTATE_OUT_OF_MEMORY, "out of memory for prepared statements");
+}
+
+static void expect(struct client *client, enum ledger_kind kind, enum ledger_action action,
+                   uint8_t answer, struct statement_delta *delta)
+{
+    client->unit_has_begun = true;
+    ledger_expect(&client->server->ledger, kind, action, answer, delta);
+}
+
+/* Deltas that are settled at once (a made-up answer with nothing in front of it) are heard of now. */
+static void hear_settled(struct client *client)
+{
+    struct ledger_entry entry;
+    while (client->server && ledger_take_settled(&client->server->ledger, &entry))
+        attach_server_events.settled(client->server, &entry);
+}
+
+static bool put_close(struct request_walk *walk, const char *name)
+{
+    uint8_t memory[STATEMENT_NAME_SIZE + 16];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_target(&out, 'C', 'S', name);
+    return request_put(walk, out.data, out.size);
+}
+
+/* What the server holds beyond the limit is closed in the same write. */
+static bool evict(struct request_walk *walk, const struct server_statement *keep)
+{
+    struct client *client = walk->client;
+    struct server_statements *held = &client->server->statements;
+    struct server_statement *oldest = server_statements_evict(held, PREPARED_LIMIT(client), keep);
+    if (!oldest)
+        return true;
+    if (!put_close(walk, oldest->name))
+        return false;
+    struct statement_delta *delta = server_statements_closing(oldest);
+    if (!delta) {
+        no_memory(walk);
+        return false;
+    }
+    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, delta);
+    return true;
+}
+
+static bool put_parse(struct request_walk *walk, const struct shared_statement *statement)
+{
+    pool_stats(walk->client->pool, walk->client->set->worker)->server_parses++;
+    return request_put(walk, statement->parse, statement->parse_size);
+}
+
+/* The server holds the statement when the next message reaches it. */
+static bool make_held(struct request_walk *walk, const struct shared_statement *statement)
+{
+    struct client *client = walk->client;
+    struct server_statements *held = &client->server->statements;
+    if (server_statements_find(held, statement))
+        return true;
+    struct statement_delta *delta = server_statements_define(held, statement);
+    if (!delta) {
+        no_memory(walk);
+        return false;
+    }
+    if (!evict(walk, server_statements_find(held, statement)) || !put_parse(walk, statement)) {
+        statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
+        return false;
+    }
+    expect(client, LEDGER_PARSE, LEDGER_SWALLOW, 0, delta);
+    return true;
+}
+
+/* A ParseComplete may be made up only where the state at that point is known and is not 'E' (MECHANISMS §3.2). */
+static bool success_is_certain(const struct client *client)
+{
+    const struct ledger *ledger = &client->server->ledger;
+    return ledger->syncs == 0 && ledger->status != 'E';
+}
+
+static bool parse_new(struct request_walk *walk, struct shared_statement *statement,
+                      struct statement_delta *delta)
+{
+    struct client *client = walk->client;
+    struct server_statement *held = server_statements_add(&client->server->statements, statement);
+    if (!held || !evict(walk, held) || !put_parse(walk, statement))
+        return false;
+    delta->concerns_server = true;
+    delta->digest = statement->digest;
+    expect(client, LEDGER_PARSE, LEDGER_FORWARD, 0, delta);
+    return true;
+}
+
+/* The server holds it: the answer is made up, or provoked by a Close in front of the Parse. */
+static bool parse_held(struct request_walk *walk, struct shared_statement *statement,
+                       struct statement_delta *delta)
+{
+    struct client *client = walk->client;
+    if (success_is_certain(client)) {
+        expect(client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', delta);
+        return true;
+    }
+    struct server_statement *held = server_statements_take(&client->server->statements, statement);
+    struct statement_delta *closing = server_statements_closing(held);
+    if (!closing || !put_close(walk, statement->name))
+        return false;
+    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, closing);
+    return parse_new(walk, statement, delta);
+}
+
+/* A name in use: PostgreSQL says 42P05, after it has looked at the text. The error is provoked (MECHANISMS §3.1). */
+static bool parse_duplicate(struct request_walk *walk, struct shared_statement *statement)
+{
+    if (!make_held(walk, statement) || !put_parse(walk, statement))
+        return false;
+    expect(walk->client, LEDGER_PARSE, LEDGER_FORWARD, 0, NULL);
+    return true;
+}
+
+static enum take define(struct request_walk *walk, const struct message *message,
+                        const struct parse_message *parse, struct shared_statement *statement)
+{
+    struct client *client = walk->client;
+    bool ok;
+    if (client_statements_find(&client->statements, parse->name)) {
+        ok = parse_duplicate(walk, statement);
+    } else {
+        struct statement_delta *delta = client_statements_define(
+            &client->statements, &client->set->statements, parse->name, statement);
+        if (!delta)
+            return no_memory(walk);
+        client->delta_unit = client->unit;
+        ok = server_statements_find(&client->server->statements, statement)
+                 ? parse_held(walk, statement, delta)
+                 : parse_new(walk, statement, delta);
+        if (!ok)
+            statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
+    }
+    if (!ok)
+        return client->state == CLIENT_CLOSED ? TAKE_STOP : no_memory(walk);
+    if (!request_drop(walk, message->size))
+        return TAKE_STOP;
+    hear_settled(client);
+    return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
+}
+
+static enum take parse_whole(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    struct parse_message parse;
+    if (!parse_message_read(message->body, &parse))
+        return malformed(walk);
+    uint64_t settings = wanted_parameters_statement_hash(&client->wanted,
+                                                         client->set->shared->parameter_names);
+    struct shared_statement *statement = statement_acquire(
+        &client->set->statements, parse.query, parse.types, parse.type_count, settings);
+    if (!statement)
+        return no_memory(walk);
+    pool_stats(client->pool, client->set->worker)->client_parses++;
+    enum take take = define(walk, message, &parse, statement);
+    statement_release(&client->set->statements, statement);
+    return take;
+}
+
+static enum take forward(struct request_walk *walk, const struct message *message,
+                         enum ledger_kind kind)
+{
+    enum take take = request_forward(walk, message);
+    expect(walk->client, kind, LEDGER_FORWARD, 0, NULL);
+    return take;
+}
+
+enum take prepared_parse(struct request_walk *walk, const struct message *message)
+{
+    if (message->body.size > 0 && message->body.data[0] == 0)
+        return forward(walk, message, LEDGER_PARSE);
+    if (message->body.size + MESSAGE_HEAD < message->size)
+        return request_want_whole(walk, message);
+    if (depends_on_earlier_unit(walk->client))
+        return request_hold(walk);
+    return parse_whole(walk, message);
+}
+
+/* A name that the client never defined goes through as it is, so that PostgreSQL gives the answer (and SQL-prepared names work); one that begins with our prefix must
+ * not reach another client's statement. */
+static const char *name_for_server(const struct client_statement *named, const char *name)
+{
+    if (named)
+        return named->statement->name;
+    bool is_ours = strncmp(name, STATEMENT_NAME_PREFIX, sizeof(STATEMENT_NAME_PREFIX) - 1) == 0;
+    return is_ours ? "PGBOUNCER" : name;
+}
+
+static enum take bind_named(struct request_walk *walk, const struct message *message,
+                            const struct bind_message *bind)
+{
+    struct client *client = walk->client;
+    const struct client_statement *named = client_statements_find(&client->statements,
+                                                                  bind->statement);
+    const char *name = name_for_server(named, bind->statement);
+    if (named) {
+        pool_stats(client->pool, client->set->worker)->binds++;
+        if (!make_held(walk, named->statement))
+            return TAKE_STOP;
+    }
+    if (name == bind->statement)
+        return forward(walk, message, LEDGER_BIND);
+    size_t portal = strlen(bind->portal) + 1;
+    size_t names = portal + strlen(bind->statement) + 1;
+    uint8_t memory[8];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    bytes_u8(&out, 'B');
+    bytes_u32(&out, (uint32_t)(message->size - 1 - names + portal + strlen(name) + 1));
+    size_t head = MESSAGE_HEAD + names;
+    if (!request_put(walk, out.data, out.size) || !request_put(walk, bind->portal, portal) ||
+        !request_put(walk, name, strlen(name) + 1) || !request_drop(walk, head))
+        return TAKE_STOP;
+    size_t there = message->body.size + MESSAGE_HEAD - head;
+    walk->run += there;
+    client->pass = message->size - (uint32_t)(head + there);
+    client->pass_to_server = true;
+    client->server->request_is_partial = client->pass > 0;
+    expect(client, LEDGER_BIND, LEDGER_FORWARD, 0, NULL);
+    return TAKE_NEXT;
+}
+
+enum take prepared_bind(struct request_walk *walk, const struct message *message)
+{
+    struct bind_message bind;
+    bool need_more;
+    bool is_whole = message->body.size + MESSAGE_HEAD == message->size;
+    if (!bind_message_read(message->body, &bind, &need_more))
+        return is_whole ? malformed(walk) : request_want_whole(walk, message);
+    if (bind.statement[0] == 0)
+        return forward(walk, message, LEDGER_BIND);
+    if (depends_on_earlier_unit(walk->client))
+        return request_hold(walk);
+    return bind_named(walk, message, &bind);
+}
+
+enum take prepared_describe(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    struct target_message target;
+    if (!target_message_read(message->body, &target))
+        return malformed(walk);
+    if (target.kind != 'S' || target.name[0] == 0)
+        return forward(walk, message, LEDGER_DESCRIBE);
+    if (depends_on_earlier_unit(client))
+        return request_hold(walk);
+    const struct client_statement *named = client_statements_find(&client->statements, target.name);
+    const char *name = name_for_server(named, target.name);
+    if (named && !make_held(walk, named->statement))
+        return TAKE_STOP;
+    if (name == target.name)
+        return forward(walk, message, LEDGER_DESCRIBE);
+    uint8_t memory[STATEMENT_NAME_SIZE + 16];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_target(&out, 'D', 'S', name);
+    if (!request_put(walk, out.data, out.size) || !request_drop(walk, message->size))
+        return TAKE_STOP;
+    expect(client, LEDGER_DESCRIBE, LEDGER_FORWARD, 0, NULL);
+    return TAKE_NEXT;
+}
+
+/* Never sent: the server keeps the statement for others. Close of an unknown name is no error, either. */
+enum take prepared_close(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    struct target_message target;
+    if (!target_message_read(message->body, &target))
+        return malformed(walk);
+    if (target.kind != 'S' || target.name[0] == 0)
+        return forward(walk, message, LEDGER_CLOSE);
+    if (depends_on_earlier_unit(client))
+        return request_hold(walk);
+    struct statement_delta *delta = client_statements_remove(
+        &client->statements, &client->set->statements, target.name);
+    if (!delta)
+        return no_memory(walk);
+    client->delta_unit = client->unit;
+    if (!request_drop(walk, message->size)) {
+        statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
+        return TAKE_STOP;
+    }
+    expect(client, LEDGER_CLOSE, LEDGER_SYNTHESIZE, '3', delta);
+    hear_settled(client);
+    return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
+}

@@ -1,0 +1,482 @@
+/* What a logged-in client asks.
+ *
+ * Messages that go to the server as they are, are collected as a run at the front of the input and forwarded in one piece, in place; each leaves an entry in the server's
+ * ledger. A client without a server asks for one at the end of the turn (LOOP_GRANT), never while reading (MECHANISMS §1.1).
+ */
+#include "requests.h"
+
+#include "server/server_set.h"
+#include "wire/build.h"
+#include "wire/query.h"
+
+#include <string.h>
+
+/* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT for messages that carry no data. */
+#define SMALL_MESSAGE_MAX 10000
+/* A message that must lie whole in memory to be routed: named Parse, names of a Bind. */
+#define ROUTED_MESSAGE_MAX (16 * 1024 * 1024)
+/* Entries that one message may need: a Close, a Parse in front, its own. */
+#define LEDGER_ROOM 12
+
+bool request_flush(struct request_walk *walk)
+{
+    struct client *client = walk->client;
+    size_t size = walk->run;
+    walk->run = 0;
+    if (size == 0)
+        return true;
+    if (stream_forward(&client->server->stream, &client->stream, size))
+        return true;
+    client_close(client, "out of memory");
+    return false;
+}
+
+bool request_put(struct request_walk *walk, const void *data, size_t size)
+{
+    if (!request_flush(walk))
+        return false;
+    if (stream_put(&walk->client->server->stream, data, size))
+        return true;
+    client_close(walk->client, "out of memory");
+    return false;
+}
+
+bool request_drop(struct request_walk *walk, size_t size)
+{
+    if (!request_flush(walk))
+        return false;
+    stream_consume(&walk->client->stream, size);
+    return true;
+}
+
+enum take request_refuse(struct request_walk *walk, const char *sqlstate, const char *text)
+{
+    if (request_flush(walk))
+        client_refuse_text(walk->client, sqlstate, text);
+    return TAKE_STOP;
+}
+
+enum take request_hold(struct request_walk *walk)
+{
+    if (request_flush(walk))
+        walk->client->server->owner_holds = true;
+    return TAKE_STOP;
+}
+
+enum take request_want_whole(struct request_walk *walk, const struct message *message)
+{
+    if (message->size > ROUTED_MESSAGE_MAX)
+        return request_refuse(walk, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                              "message is too large to be a named statement");
+    if (request_flush(walk))
+        stream_want(&walk->client->stream, message->size);
+    return TAKE_STOP;
+}
+
+static void note_bytes(struct client *client, const struct message *message)
+{
+    pool_stats(client->pool, client->set->worker)->received += message->size;
+}
+
+enum take request_forward(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    size_t there = message->body.size + MESSAGE_HEAD;
+    walk->run += there;
+    client->pass = message->size - (uint32_t)there;
+    client->pass_to_server = true;
+    client->server->request_is_partial = client->pass > 0;
+    return TAKE_NEXT;
+}
+
+/* The rest of a message that comes in parts. */
+static enum take take_rest(struct request_walk *walk, size_t available)
+{
+    struct client *client = walk->client;
+    if (available == 0)
+        return TAKE_STOP;
+    size_t size = client->pass < available ? client->pass : available;
+    client->pass -= (uint32_t)size;
+    if (!client->pass_to_server || !client->server)
+        return request_drop(walk, size) ? TAKE_NEXT : TAKE_STOP;
+    walk->run += size;
+    client->server->request_is_partial = client->pass > 0;
+    return TAKE_NEXT;
+}
+
+void requests_begin(struct client *client)
+{
+    struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
+    usec_t now = loop_now(client->set->loop);
+    client->request_time = now;
+    if (client->is_in_request)
+        return;
+    client->is_in_request = true;
+    client->query_start = now;
+    stats->queries++;
+    if (client->is_in_transaction)
+        return;
+    client->is_in_transaction = true;
+    client->xact_start = now;
+    stats->xacts++;
+}
+
+static enum take forward_expecting(struct request_walk *walk, const struct message *message,
+                                   enum ledger_kind kind)
+{
+    struct client *client = walk->client;
+    enum take take = request_forward(walk, message);
+    client->unit_has_begun = true;
+    ledger_expect(&client->server->ledger, kind, LEDGER_FORWARD, 0, NULL);
+    return take;
+}
+
+/* Behind it a new Sync unit begins. */
+static enum take forward_unit_end(struct request_walk *walk, const struct message *message,
+                                  enum ledger_kind kind)
+{
+    enum take take = forward_expecting(walk, message, kind);
+    walk->client->unit_has_begun = false;
+    walk->client->unit++;
+    return take;
+}
+
+/* During COPY IN the server would ignore a Sync; if the COPY fails meanwhile, it would not. It is kept back until that is known. */
+static bool is_in_mid_copy(const struct client *client)
+{
+    const struct ledger *ledger = &client->server->ledger;
+    return ledger->copy_in && !ledger->copy_ended;
+}
+
+static enum take take_sync(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    if (!is_in_mid_copy(client))
+        return forward_unit_end(walk, message, LEDGER_SYNC);
+    client->withheld_sync = true;
+    return request_drop(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
+}
+
+/* A COPY IN failed before the client ended it, and its Sync was kept back: the server waits for one now. */
+static bool send_withheld_sync(struct request_walk *walk)
+{
+    struct client *client = walk->client;
+    static const uint8_t sync[] = {'S', 0, 0, 0, 4};
+    if (!client->withheld_sync || is_in_mid_copy(client))
+        return true;
+    client->withheld_sync = false;
+    if (!client->server->ledger.is_skipping)
+        return true;
+    if (!request_put(walk, sync, sizeof(sync)))
+        return false;
+    ledger_expect(&client->server->ledger, LEDGER_SYNC, LEDGER_FORWARD, 0, NULL);
+    client->unit_has_begun = false;
+    client->unit++;
+    return true;
+}
+
+static enum take take_copy_end(struct request_walk *walk, const struct message *message)
+{
+    enum take take = request_forward(walk, message);
+    walk->client->withheld_sync = false;
+    ledger_expect(&walk->client->server->ledger, LEDGER_COPY_END, LEDGER_FORWARD, 0, NULL);
+    return take;
+}
+
+static enum take take_with_server(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    bool tracks = client->tracks_statements;
+    switch (message->type) {
+    case 'Q':
+        return forward_unit_end(walk, message, LEDGER_QUERY);
+    case 'P':
+        return tracks ? prepared_parse(walk, message)
+                      : forward_expecting(walk, message, LEDGER_PARSE);
+    case 'B':
+        return tracks ? prepared_bind(walk, message)
+                      : forward_expecting(walk, message, LEDGER_BIND);
+    case 'D':
+        return tracks ? prepared_describe(walk, message)
+                      : forward_expecting(walk, message, LEDGER_DESCRIBE);
+    case 'C':
+        return tracks ? prepared_close(walk, message)
+                      : forward_expecting(walk, message, LEDGER_CLOSE);
+    case 'E':
+        return forward_expecting(walk, message, LEDGER_EXECUTE);
+    case 'S':
+        return take_sync(walk, message);
+    case 'F':
+        return forward_unit_end(walk, message, LEDGER_FUNCTION_CALL);
+    case 'c':
+    case 'f':
+        return take_copy_end(walk, message);
+    default: /* 'H', 'd' */
+        return request_forward(walk, message);
+    }
+}
+
+static enum take drop_message(struct request_walk *walk, const struct message *message)
+{
+    walk->client->pass = message->size;
+    walk->client->pass_to_server = false;
+    return TAKE_NEXT;
+}
+
+static void say_ready(struct client *client)
+{
+    static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
+    if (!stream_put(&client->stream, ready, sizeof(ready)))
+        client_close(client, "out of memory");
+}
+
+/* Messages that need no server when the client has none. False: it needs one. */
+static bool take_without_server(struct request_walk *walk, const struct message *message,
+                                enum take *take)
+{
+    struct client *client = walk->client;
+    bool is_late_copy = message->type == 'd' || message->type == 'c' || message->type == 'f';
+    if (!client->skips_unit && !is_late_copy && message->type != 'H')
+        return false;
+    if (client->skips_unit && message->type == 'S') {
+        client->skips_unit = false;
+        say_ready(client);
+    }
+    *take = client->state == CLIENT_CLOSED ? TAKE_STOP : drop_message(walk, message);
+    return true;
+}
+
+static bool is_known(uint8_t type)
+{
+    return type != 0 && strchr("QPBDECSHFdcfX", type) != NULL;
+}
+
+static bool is_small(uint8_t type)
+{
+    return type != 0 && strchr("DECSHXc", type) != NULL;
+}
+
+static bool word_ends_transaction(const char *word)
+{
+    static const char *const words[] = {"ROLLBACK", "COMMIT", "END", "ABORT", "PREPARE", ""};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A unit that begins with one of these would run even if the client's settings in front of it failed (MECHANISMS §4.2): it waits for their
+ * confirmation. */
+static bool must_wait_for_prefix(const struct client *client, const struct message *message)
+{
+    char word[16] = "";
+    const char *text = (const char *)message->body.data;
+    size_t size = message->body.size;
+    if (message->type == 'Q') {
+        query_first_word(text, size, word, sizeof(word));
+        return word_ends_transaction(word);
+    }
+    if (message->type == 'P') {
+        size_t name = strnlen(text, size);
+        if (name < size)
+            query_first_word(text + name + 1, size - name - 1, word, sizeof(word));
+        return word_ends_transaction(word);
+    }
+    struct bind_message bind;
+    bool need_more;
+    if (message->type != 'B' || !bind_message_read(message->body, &bind, &need_more))
+        return message->type != 'S';
+    const struct client_statement *named = client_statements_find(&client->statements, bind.statement);
+    if (!named)
+        return true;
+    const struct shared_statement *statement = named->statement;
+    query_first_word((const char *)statement->parse + MESSAGE_HEAD + STATEMENT_NAME_SIZE,
+                     statement->query_size, word, sizeof(word));
+    return word_ends_transaction(word);
+}
+
+/* May the next message go out now? */
+static bool is_held(struct client *client, const struct message *message)
+{
+    struct server *server = client->server;
+    if (client->unit_has_begun)
+        return false;
+    if (client->prefix_left > 0)
+        return server->ledger.syncs > client->prefix_left || must_wait_for_prefix(client, message);
+    /* Others wait: what is pipelined behind goes on after they had their turn (MECHANISMS §5.3). */
+    return !client->is_session_mode && server->ledger.syncs > 0 &&
+           atomic_load_explicit(&client->pool->waiting, memory_order_relaxed) > 0;
+}
+
+static enum take make_room(struct request_walk *walk)
+{
+    static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+    if (!walk->client->flush_was_sent && !request_put(walk, flush, sizeof(flush)))
+        return TAKE_STOP;
+    walk->client->flush_was_sent = true;
+    return request_hold(walk);
+}
+
+static enum take take_message(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    enum take take;
+    if (!is_known(message->type))
+        return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "unknown pkt");
+    if (is_small(message->type) && message->size > SMALL_MESSAGE_MAX)
+        return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
+    if (message->type == 'X') {
+        if (request_flush(walk))
+            client_close(client, "client close request");
+        return TAKE_STOP;
+    }
+    if (!client->server) {
+        if (take_without_server(walk, message, &take))
+            return take;
+        loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
+        return TAKE_STOP;
+    }
+    if (!ledger_has_room(&client->server->ledger, LEDGER_ROOM))
+        return make_room(walk);
+    if (message->type != 'd' && is_held(client, message))
+        return request_hold(walk);
+    client->flush_was_sent = false;
+    if (message->type != 'd' && message->type != 'H')
+        requests_begin(client);
+    uint64_t before = client->stream.in_start + walk->run;
+    take = take_with_server(walk, message);
+    if (client->state != CLIENT_CLOSED && client->stream.in_start + walk->run != before)
+        note_bytes(client, message);
+    return take;
+}
+
+static enum take take_one(struct request_walk *walk)
+{
+    struct client *client = walk->client;
+    if (client->server && stream_is_blocked(&client->server->stream)) {
+        if (request_flush(walk))
+            stream_pause(&client->stream); /* until the server has taken what it has (progress) */
+        return TAKE_STOP;
+    }
+    struct span input = stream_input(&client->stream);
+    size_t left = input.size - walk->run;
+    if (client->pass > 0)
+        return take_rest(walk, left);
+    struct message message;
+    switch (message_peek(input.data + walk->run, left,
+                         client->set->config->settings.max_packet_size, &message)) {
+    case MESSAGE_WHOLE:
+        return take_message(walk, &message);
+    case MESSAGE_PARTIAL:
+        if (is_small(message.type) && message.size <= SMALL_MESSAGE_MAX)
+            return request_want_whole(walk, &message);
+        return take_message(walk, &message);
+    case MESSAGE_NONE:
+        return TAKE_STOP;
+    case MESSAGE_BAD:
+        break;
+    }
+    return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
+}
+
+void requests_process(struct client *client)
+{
+    struct request_walk walk = {.client = client};
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (client->server) {
+        client->server->owner_holds = false;
+        if (!send_withheld_sync(&walk))
+            return;
+    }
+    while (take_one(&walk) == TAKE_NEXT)
+        if (client->state == CLIENT_CLOSED)
+            return;
+    if (client->state != CLIENT_CLOSED)
+        request_flush(&walk);
+}
+
+void requests_go_on(struct client *client)
+{
+    stream_resume(&client->stream);
+    requests_process(client);
+}
+
+void requests_grant_task(struct loop_task *task)
+{
+    struct client *client = (struct client *)((char *)task - offsetof(struct client, grant_task));
+    if (client->state == CLIENT_IDLE)
+        attach_acquire(client);
+}
+
+static void input(struct stream *stream)
+{
+    struct client *client = client_of_stream(stream);
+    if (client->state == CLIENT_IDLE || client->state == CLIENT_ACTIVE)
+        requests_process(client);
+}
+
+static void drained(struct stream *stream)
+{
+    struct client *client = client_of_stream(stream);
+    if (client->server)
+        stream_resume(&client->server->stream);
+}
+
+static void closed(struct stream *stream, enum stream_end end, const struct error *why)
+{
+    (void)end;
+    (void)why;
+    client_close(client_of_stream(stream), "client unexpected eof");
+}
+
+static const struct stream_events request_events = {
+    .input = input,
+    .drained = drained,
+    .closed = closed,
+};
+
+void requests_start(struct client *client)
+{
+    client->stream.events = &request_events;
+    client->grant_task.run = requests_grant_task;
+    client_move_state(client, CLIENT_IDLE);
+    if (stream_input(&client->stream).size > 0)
+        requests_process(client);
+}
+
+/* The client has no server and nothing of its unit was sent: the error is its answer, and the rest of the unit is skipped, as PostgreSQL would. */
+static void answer_unit(struct client *client, const struct error *error)
+{
+    uint8_t memory[1024];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    struct request_walk walk = {.client = client};
+    struct span input_left = stream_input(&client->stream);
+    struct message message;
+    build_error(&out, "ERROR", error);
+    if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size)) {
+        client_close(client, "out of memory");
+        return;
+    }
+    if (message_peek(input_left.data, input_left.size, UINT32_MAX, &message) > MESSAGE_PARTIAL)
+        return;
+    if (message.type == 'Q' || message.type == 'F') {
+        drop_message(&walk, &message);
+        say_ready(client);
+    } else {
+        client->skips_unit = true;
+    }
+    requests_process(client);
+}
+
+void requests_cancel_waiting(struct client *client)
+{
+    struct error error;
+    if (client->state != CLIENT_WAITING || !pool_waiter_leave(&client->waiter))
+        return;
+    deadline_clear(&client->deadline);
+    client->is_in_request = client->is_in_transaction = false;
+    client_move_state(client, CLIENT_IDLE);
+    error_set(&error, SQLSTATE_QUERY_CANCELED, "canceling statement due to user request");
+    answer_unit(client, &error);
+}

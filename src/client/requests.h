@@ -1,0 +1,32 @@
+/* What the files that read a client's messages share. */
+#pragma once
+#include "client/client_set.h"
+#include "wire/message.h"
+
+enum take { TAKE_NEXT, TAKE_STOP };
+
+/* The walk through one input: `run` bytes at its front go to the server as they are. */
+struct request_walk {
+    struct client *client;
+    size_t run;
+};
+
+/* Sends the run. False: the client is closed. */
+bool request_flush(struct request_walk *walk);
+/* Bytes of the pooler's own to the server, behind the run. */
+bool request_put(struct request_walk *walk, const void *data, size_t size);
+/* Takes `size` bytes off the client's input that are not sent. */
+bool request_drop(struct request_walk *walk, size_t size);
+/* Sends the message as it is: what is there now, the rest as it comes. */
+enum take request_forward(struct request_walk *walk, const struct message *message);
+/* Waits until the whole message is there. */
+enum take request_want_whole(struct request_walk *walk, const struct message *message);
+/* Waits until the ledger has moved. */
+enum take request_hold(struct request_walk *walk);
+enum take request_refuse(struct request_walk *walk, const char *sqlstate, const char *text);
+
+/* Named statements in transaction mode (src/client/prepared.c). */
+enum take prepared_parse(struct request_walk *walk, const struct message *message);
+enum take prepared_bind(struct request_walk *walk, const struct message *message);
+enum take prepared_describe(struct request_walk *walk, const struct message *message);
+enum take prepared_close(struct request_walk *walk, const struct message *message);

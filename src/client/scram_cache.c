@@ -1,0 +1,380 @@
+#include "client/scram_cache.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "auth/crypto.h"
+#include "auth/key_cache.h"
+#include "base/memory.h"
+
+#define PROFILE_USERS_MAX  1000
+#define PROFILE_SHAPES_MAX 8
+
+/* One who waits for a derivation. Belongs to the cache until its answer was delivered. */
+struct scram_cache_wait {
+    LIST_ENTRY(scram_cache_wait) link; /* of the derivation, then of those who are being told */
+    struct scram_cache *cache;
+    struct loop *loop;
+    void (*answer)(void *argument, bool ok); /* the loop's thread alone; NULL: forgotten */
+    void *argument;
+    bool ok;
+    struct mail mail;
+};
+LIST_HEAD(scram_cache_waits, scram_cache_wait);
+
+struct derivation {
+    struct offload_job job;
+    LIST_ENTRY(derivation) link;
+    struct scram_cache *cache;
+    struct scram_cache_waits waits;
+    char *user, *password; /* owned */
+    uint8_t salt[SCRAM_DERIVED_SALT];
+    uint32_t iterations;
+    bool ok;         /* written by the helper, read when it is done */
+    bool is_running; /* under the mutex */
+};
+LIST_HEAD(derivations, derivation);
+
+struct scram_cache {
+    struct key_cache *keys; /* has a mutex of its own */
+    pthread_mutex_t mutex;  /* guards what follows, and the lists of derivations */
+    struct derivations derivations;
+    struct scram_cache_waits told; /* their mail is under way */
+    int count;                     /* of derivations */
+    bool has_profile;
+    uint64_t profile_generation;
+    int profile_iterations;
+    struct login_profile profile;
+};
+
+struct scram_cache *scram_cache_create(void)
+{
+    struct scram_cache *cache = memory_zalloc(sizeof(*cache));
+
+    if (cache == NULL)
+        return NULL;
+    cache->keys = key_cache_create();
+    if (cache->keys == NULL) {
+        memory_free(cache);
+        return NULL;
+    }
+    LIST_INIT(&cache->derivations);
+    LIST_INIT(&cache->told);
+    (void)pthread_mutex_init(&cache->mutex, NULL);
+    return cache;
+}
+
+static void free_waits(struct scram_cache_waits *waits)
+{
+    struct scram_cache_wait *wait;
+
+    while ((wait = LIST_FIRST(waits)) != NULL) {
+        LIST_REMOVE(wait, link);
+        memory_free(wait);
+    }
+}
+
+static void free_derivation(struct derivation *derivation)
+{
+    free_waits(&derivation->waits);
+    memory_free(derivation->user);
+    memory_free_secret(derivation->password);
+    memory_free(derivation);
+}
+
+/* A derivation that outlasted the helpers' end still needs its memory, and all of this with it. */
+static bool is_in_use(struct scram_cache *cache)
+{
+    struct derivation *derivation;
+    bool is_running = false;
+
+    (void)pthread_mutex_lock(&cache->mutex);
+    LIST_FOREACH (derivation, &cache->derivations, link)
+        is_running |= derivation->is_running;
+    (void)pthread_mutex_unlock(&cache->mutex);
+    return is_running;
+}
+
+void scram_cache_destroy(struct scram_cache *cache)
+{
+    struct derivation *derivation;
+
+    if (cache == NULL || is_in_use(cache))
+        return;
+    while ((derivation = LIST_FIRST(&cache->derivations)) != NULL) {
+        LIST_REMOVE(derivation, link);
+        free_derivation(derivation);
+    }
+    free_waits(&cache->told);
+    key_cache_destroy(cache->keys);
+    (void)pthread_mutex_destroy(&cache->mutex);
+    memory_free(cache);
+}
+
+/* ---- keys ---- */
+
+static struct key_cache_subject key_subject(const char *user, const char *password,
+                                            const uint8_t *salt, uint32_t iterations)
+{
+    return (struct key_cache_subject){
+        .identity = {(const uint8_t *)user, strlen(user)},
+        .salt = {salt, SCRAM_DERIVED_SALT},
+        .iterations = iterations,
+        .password = password,
+    };
+}
+
+bool scram_cache_get(struct scram_cache *cache, const struct scram_cache_subject *subject,
+                     uint8_t stored_key[SCRAM_KEY_SIZE], uint8_t server_key[SCRAM_KEY_SIZE])
+{
+    struct key_cache_subject key =
+        key_subject(subject->user, subject->password, subject->salt, subject->iterations);
+    uint8_t client_key[SCRAM_KEY_SIZE];
+
+    if (!key_cache_get(cache->keys, &key, client_key, server_key))
+        return false;
+    auth_crypto_sha256(client_key, sizeof(client_key), stored_key);
+    memory_wipe(client_key, sizeof(client_key));
+    return true;
+}
+
+static bool derive(const struct derivation *derivation)
+{
+    uint8_t salted[SCRAM_KEY_SIZE], client_key[SCRAM_KEY_SIZE], stored_key[SCRAM_KEY_SIZE],
+        server_key[SCRAM_KEY_SIZE];
+    struct key_cache_subject key = key_subject(derivation->user, derivation->password,
+                                               derivation->salt, derivation->iterations);
+
+    if (!scram_salt_password(derivation->password, derivation->salt, SCRAM_DERIVED_SALT,
+                             derivation->iterations, salted))
+        return false;
+    scram_keys(salted, client_key, stored_key, server_key);
+    key_cache_put(derivation->cache->keys, &key, client_key, server_key);
+    memory_wipe(salted, sizeof(salted));
+    memory_wipe(client_key, sizeof(client_key));
+    memory_wipe(stored_key, sizeof(stored_key));
+    memory_wipe(server_key, sizeof(server_key));
+    return true;
+}
+
+/* ---- derivations ---- */
+
+static void deliver(struct mail *mail, struct loop *loop)
+{
+    struct scram_cache_wait *wait =
+        (struct scram_cache_wait *)((char *)mail - offsetof(struct scram_cache_wait, mail));
+    struct scram_cache *cache = wait->cache;
+
+    (void)loop;
+    (void)pthread_mutex_lock(&cache->mutex);
+    LIST_REMOVE(wait, link);
+    (void)pthread_mutex_unlock(&cache->mutex);
+    if (wait->answer != NULL)
+        wait->answer(wait->argument, wait->ok);
+    memory_free(wait);
+}
+
+static void set_running(struct derivation *derivation, bool is_running)
+{
+    (void)pthread_mutex_lock(&derivation->cache->mutex);
+    derivation->is_running = is_running;
+    (void)pthread_mutex_unlock(&derivation->cache->mutex);
+}
+
+/* On a helper thread. It tells nobody: the loops may have ended meanwhile. */
+static void run(struct offload_job *job)
+{
+    struct derivation *derivation = (struct derivation *)job;
+
+    set_running(derivation, true);
+    derivation->ok = derive(derivation);
+    set_running(derivation, false);
+}
+
+/* On the loop of who began it. Whoever asks from now on finds the keys, or begins anew. */
+static void done(struct offload_job *job, struct loop *loop)
+{
+    struct derivation *derivation = (struct derivation *)job;
+    struct scram_cache *cache = derivation->cache;
+    struct scram_cache_wait *wait;
+
+    (void)loop;
+    (void)pthread_mutex_lock(&cache->mutex);
+    LIST_REMOVE(derivation, link);
+    cache->count--;
+    while ((wait = LIST_FIRST(&derivation->waits)) != NULL) {
+        LIST_REMOVE(wait, link);
+        LIST_INSERT_HEAD(&cache->told, wait, link);
+        wait->ok = derivation->ok;
+        wait->mail.deliver = deliver;
+        loop_post(wait->loop, &wait->mail);
+    }
+    (void)pthread_mutex_unlock(&cache->mutex);
+    free_derivation(derivation);
+}
+
+/* Under the mutex. */
+static struct derivation *find(struct scram_cache *cache, const struct scram_cache_subject *subject)
+{
+    struct derivation *derivation;
+
+    LIST_FOREACH (derivation, &cache->derivations, link)
+        if (strcmp(derivation->user, subject->user) == 0 &&
+            strcmp(derivation->password, subject->password) == 0 &&
+            derivation->iterations == subject->iterations &&
+            memcmp(derivation->salt, subject->salt, SCRAM_DERIVED_SALT) == 0)
+            return derivation;
+    return NULL;
+}
+
+static struct derivation *make(struct scram_cache *cache, const struct scram_cache_subject *subject)
+{
+    struct derivation *derivation = memory_zalloc(sizeof(*derivation));
+
+    if (derivation == NULL)
+        return NULL;
+    derivation->job = (struct offload_job){.run = run, .done = done};
+    derivation->cache = cache;
+    LIST_INIT(&derivation->waits);
+    derivation->user = memory_strdup(subject->user);
+    derivation->password = memory_strdup(subject->password);
+    memcpy(derivation->salt, subject->salt, SCRAM_DERIVED_SALT);
+    derivation->iterations = subject->iterations;
+    if (derivation->user != NULL && derivation->password != NULL)
+        return derivation;
+    free_derivation(derivation);
+    return NULL;
+}
+
+/* Under the mutex. NULL: too many, or no memory. */
+static struct derivation *begin(struct scram_cache *cache, struct offload *offload,
+                                struct loop *loop, const struct scram_cache_subject *subject)
+{
+    struct derivation *derivation =
+        cache->count < SCRAM_DERIVATIONS_MAX ? make(cache, subject) : NULL;
+
+    if (derivation == NULL)
+        return NULL;
+    LIST_INSERT_HEAD(&cache->derivations, derivation, link);
+    cache->count++;
+    if (offload_submit(offload, OFFLOAD_PBKDF2, &derivation->job, loop))
+        return derivation;
+    LIST_REMOVE(derivation, link);
+    cache->count--;
+    free_derivation(derivation);
+    return NULL;
+}
+
+struct scram_cache_wait *scram_cache_derive(struct scram_cache *cache, struct offload *offload,
+                                            struct loop *loop,
+                                            const struct scram_cache_subject *subject,
+                                            void (*answer)(void *argument, bool ok), void *argument)
+{
+    struct scram_cache_wait *wait = memory_zalloc(sizeof(*wait));
+    struct derivation *derivation;
+
+    if (wait == NULL)
+        return NULL;
+    wait->cache = cache;
+    wait->loop = loop;
+    wait->answer = answer;
+    wait->argument = argument;
+    (void)pthread_mutex_lock(&cache->mutex);
+    derivation = find(cache, subject);
+    if (derivation == NULL)
+        derivation = begin(cache, offload, loop, subject);
+    if (derivation != NULL)
+        LIST_INSERT_HEAD(&derivation->waits, wait, link);
+    (void)pthread_mutex_unlock(&cache->mutex);
+    if (derivation != NULL)
+        return wait;
+    memory_free(wait);
+    return NULL;
+}
+
+void scram_cache_forget(struct scram_cache_wait *wait)
+{
+    wait->answer = NULL;
+}
+
+/* ---- profile ---- */
+
+struct shape {
+    uint32_t iterations;
+    size_t salt_size;
+    int count;
+};
+
+struct census {
+    struct shape shapes[PROFILE_SHAPES_MAX];
+    uint32_t plain_iterations;
+    int users, verifiers;
+};
+
+static void count_shape(struct census *census, uint32_t iterations, size_t salt_size)
+{
+    for (int i = 0; i < PROFILE_SHAPES_MAX; i++) {
+        struct shape *shape = &census->shapes[i];
+        if (shape->count == 0)
+            *shape = (struct shape){.iterations = iterations, .salt_size = salt_size};
+        if (shape->iterations == iterations && shape->salt_size == salt_size) {
+            shape->count++;
+            return;
+        }
+    }
+}
+
+static void count_user(struct user_entry *user, void *argument)
+{
+    struct census *census = argument;
+    struct scram_verifier verifier;
+
+    if (user->secret.kind == AUTH_SECRET_NONE || census->users == PROFILE_USERS_MAX)
+        return;
+    census->users++;
+    if (user->secret.kind == AUTH_SECRET_PLAIN)
+        count_shape(census, census->plain_iterations, SCRAM_DERIVED_SALT);
+    if (user->secret.kind != AUTH_SECRET_SCRAM ||
+        !scram_verifier_parse(user->secret.text, &verifier))
+        return;
+    census->verifiers++;
+    count_shape(census, verifier.iterations, verifier.salt_size);
+    memory_wipe(&verifier, sizeof(verifier));
+}
+
+static struct login_profile take_profile(const struct config *config)
+{
+    struct census census = {.plain_iterations = (uint32_t)config->settings.scram_iterations};
+    const struct shape *best = &census.shapes[0];
+
+    config_each_user(config, count_user, &census);
+    for (int i = 1; i < PROFILE_SHAPES_MAX; i++)
+        if (census.shapes[i].count > best->count)
+            best = &census.shapes[i];
+    if (best->count == 0)
+        return (struct login_profile){.iterations = census.plain_iterations,
+                                      .salt_size = SCRAM_DERIVED_SALT};
+    return (struct login_profile){.is_scram = 2 * census.verifiers > census.users,
+                                  .iterations = best->iterations,
+                                  .salt_size = best->salt_size};
+}
+
+void scram_cache_profile(struct scram_cache *cache, const struct config *config,
+                         struct login_profile *profile)
+{
+    (void)pthread_mutex_lock(&cache->mutex);
+    bool is_known = cache->has_profile && cache->profile_generation == config->generation &&
+                    cache->profile_iterations == config->settings.scram_iterations;
+    *profile = cache->profile;
+    (void)pthread_mutex_unlock(&cache->mutex);
+    if (is_known)
+        return;
+    *profile = take_profile(config);
+    (void)pthread_mutex_lock(&cache->mutex);
+    cache->has_profile = true;
+    cache->profile_generation = config->generation;
+    cache->profile_iterations = config->settings.scram_iterations;
+    cache->profile = *profile;
+    (void)pthread_mutex_unlock(&cache->mutex);
+}

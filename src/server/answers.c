@@ -1,0 +1,417 @@
+/* What servers say, once they are logged in.
+ *
+ * Messages that go to the client are collected as a run at the front of the input and forwarded in one piece, in place. The hot path is a run of DataRows:
+ * their heads are stepped over without asking the ledger for each.
+ */
+#include "server_private.h"
+#include "wire/answer.h"
+#include "wire/build.h"
+#include "wire/message.h"
+
+#include <string.h>
+
+/* Longest message that is looked into as a whole (errors, notices, settings); DataRow and CopyData are passed on in parts, whatever their size. */
+#define ANSWER_WHOLE_MAX (1024 * 1024)
+
+enum take { TAKE_NEXT, TAKE_STOP };
+
+/* The walk through one input: `run` bytes at its front are to be forwarded. */
+struct walk {
+    struct server *server;
+    size_t run;
+};
+
+static bool flush_run(struct walk *walk)
+{
+    struct server *server = walk->server;
+    size_t size = walk->run;
+    walk->run = 0;
+    if (size == 0)
+        return true;
+    server->stats->sent += size;
+    if (!server->peer) {
+        stream_consume(&server->stream, size);
+        return true;
+    }
+    if (stream_forward(server->peer, &server->stream, size))
+        return true;
+    server_close(server, "out of memory", NULL);
+    return false;
+}
+
+static bool swallow(struct walk *walk, size_t size)
+{
+    if (!flush_run(walk))
+        return false;
+    walk->server->stats->sent += size;
+    stream_consume(&walk->server->stream, size);
+    return true;
+}
+
+static void hear_settled(struct server *server)
+{
+    struct ledger_entry entry;
+    while (server->state != SERVER_CLOSED && ledger_take_settled(&server->ledger, &entry))
+        if (server->events)
+            server->events->settled(server, &entry);
+}
+
+/* What became settled is heard of behind the message that settled it. */
+static bool after_match(struct walk *walk)
+{
+    if (!ledger_has_settled(&walk->server->ledger))
+        return true;
+    if (!flush_run(walk))
+        return false;
+    hear_settled(walk->server);
+    return walk->server->state == SERVER_ACTIVE || walk->server->state == SERVER_TESTED;
+}
+
+static bool tell_settings(struct server *server)
+{
+    uint8_t memory[BUFFER_SIZE];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    told_parameters_update(server->told, &server->parameters, server->set->parameter_names, &out);
+    return bytes_ok(&out) && stream_put(server->peer, out.data, out.size);
+}
+
+static enum take unasked(struct walk *walk)
+{
+    struct server *server = walk->server;
+    struct error why;
+    if (!flush_run(walk))
+        return TAKE_STOP;
+    error_set(&why, SQLSTATE_CONNECTION_FAILURE, "server said something that nobody asked for");
+    server_close(server, server->owner ? "unknown pkt" : "idle server got dirty", &why);
+    return TAKE_STOP;
+}
+
+static enum take take_ready(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    uint8_t status;
+    if (!ready_for_query_read(message->body, &status))
+        return unasked(walk);
+    switch (ledger_match(&server->ledger, 'Z', status)) {
+    case LEDGER_READY:
+        if (server->told && server->told->digest != server->parameters.digest &&
+            (!flush_run(walk) || !tell_settings(server))) {
+            server_close(server, "out of memory", NULL);
+            return TAKE_STOP;
+        }
+        walk->run += message->size;
+        if (!flush_run(walk))
+            return TAKE_STOP;
+        hear_settled(server);
+        if (server->events)
+            server->events->ready(server, false);
+        return TAKE_NEXT;
+    case LEDGER_READY_OURS:
+        if (!swallow(walk, message->size))
+            return TAKE_STOP;
+        hear_settled(server);
+        if (server->events)
+            server->events->ready(server, true);
+        else if (server->state == SERVER_TESTED)
+            loop_defer(server->set->loop, LOOP_GRANT, &server->release_task);
+        return TAKE_NEXT;
+    case LEDGER_TO_CLIENT:
+    case LEDGER_TO_NOBODY:
+    case LEDGER_ASYNC:
+    case LEDGER_UNASKED:
+        break;
+    }
+    return unasked(walk);
+}
+
+static enum take take_parameter(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    const char *name, *value;
+    if (!parameter_status_read(message->body, &name, &value)) {
+        server_close(server, "broken ParameterStatus packet", NULL);
+        return TAKE_STOP;
+    }
+    int slot = parameter_slot(server->set->parameter_names, name);
+    if (slot >= 0 && !server_parameters_set(&server->parameters, slot, value)) {
+        server_close(server, "out of memory", NULL);
+        return TAKE_STOP;
+    }
+    if (slot >= 0 && server->events)
+        server->events->parameter(server, slot, ledger_head_is_clients(&server->ledger));
+    return swallow(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
+}
+
+/* Notices go to the client whose message runs; notifications only in session mode, where the session is the client's own. */
+static enum take take_async(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    if (message->type == 'S')
+        return take_parameter(walk, message);
+    bool is_session = atomic_load_explicit(&server->member.pool->pool_mode, memory_order_relaxed) ==
+                      POOL_MODE_SESSION;
+    bool is_clients = message->type == 'N' ? ledger_is_empty(&server->ledger) ||
+                                                 ledger_head_is_clients(&server->ledger)
+                                           : is_session;
+    if (server->peer && is_clients) {
+        walk->run += message->size;
+        return TAKE_NEXT;
+    }
+    return swallow(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
+}
+
+static void keep_error(struct server *server, const struct error_response *error)
+{
+    error_set(&server->swallowed_error, error->sqlstate, "%s", error->message);
+}
+
+/* An ErrorResponse that answers nothing: the server is going (57P01 and the like). A client that has it is told. */
+static enum take take_last_words(struct walk *walk, const struct message *message,
+                                 const struct error_response *error)
+{
+    struct server *server = walk->server;
+    keep_error(server, error);
+    server->must_close = true;
+    if (!server->owner) {
+        struct error why = server->swallowed_error;
+        server_close(server, "idle server got dirty", &why);
+        return TAKE_STOP;
+    }
+    walk->run += message->size;
+    server->told_error = true;
+    return TAKE_NEXT;
+}
+
+static enum take take_error(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    struct error_response error;
+    if (!error_response_read(message->body, &error))
+        return unasked(walk);
+    bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
+    if (is_fatal)
+        server->must_close = true;
+    enum ledger_verdict verdict = ledger_match(&server->ledger, 'E', 0);
+    if (verdict == LEDGER_UNASKED)
+        return take_last_words(walk, message, &error);
+    if (verdict == LEDGER_TO_CLIENT) {
+        walk->run += message->size;
+        server->told_error = is_fatal;
+    } else {
+        keep_error(server, &error);
+        if (!swallow(walk, message->size))
+            return TAKE_STOP;
+    }
+    if (!after_match(walk))
+        return TAKE_STOP;
+    if (server->events && server->ledger.is_skipping) {
+        if (!flush_run(walk))
+            return TAKE_STOP;
+        server->events->progress(server);
+    }
+    return TAKE_NEXT;
+}
+
+/* DEALLOCATE ALL, DISCARD ALL and DISCARD PLANS end what the names stood for. */
+static void note_tag(struct server *server, const struct message *message)
+{
+    const char *tag;
+    if (message->body.size < 12 || message->body.data[0] != 'D' ||
+        !command_tag_read(message->body, &tag))
+        return;
+    if (strcmp(tag, "DEALLOCATE ALL") != 0 && strcmp(tag, "DISCARD ALL") != 0)
+        return;
+    server_statements_finish(&server->statements);
+    server_statements_init(&server->statements);
+    if (server->events)
+        server->events->forgot_statements(server);
+}
+
+#ifdef PGWEIR_BREAK_EARLY_RELEASE
+/* A fault on purpose, in a build of its own: the torture test must catch it. */
+static bool break_early(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    if (message->type != 'C' || !server->events || server->ledger.status != 'I' ||
+        server->ledger.tail - server->ledger.head != 1)
+        return true;
+    if (!flush_run(walk))
+        return false;
+    server->events->ready(server, false);
+    return true;
+}
+#endif
+
+/* Any other message that is all there. */
+static enum take take_answer(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    switch (ledger_match(&server->ledger, message->type, 0)) {
+    case LEDGER_TO_CLIENT:
+        walk->run += message->size;
+        break;
+    case LEDGER_TO_NOBODY:
+        if (!swallow(walk, message->size))
+            return TAKE_STOP;
+        break;
+    case LEDGER_READY:
+    case LEDGER_READY_OURS:
+    case LEDGER_ASYNC:
+    case LEDGER_UNASKED:
+        return unasked(walk);
+    }
+    if (message->type == 'C')
+        note_tag(server, message);
+#ifdef PGWEIR_BREAK_EARLY_RELEASE
+    if (!break_early(walk, message))
+        return TAKE_STOP;
+#endif
+    if (!after_match(walk))
+        return TAKE_STOP;
+    if (message->type == 'G' && server->events) {
+        if (!flush_run(walk))
+            return TAKE_STOP;
+        server->events->progress(server);
+    }
+    return TAKE_NEXT;
+}
+
+static bool may_come_in_parts(uint8_t type)
+{
+    return type == 'D' || type == 'd' || type == 'T' || type == 'V' || type == 't';
+}
+
+/* The head of a message whose rest is still to come. */
+static enum take take_partial(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    if (!may_come_in_parts(message->type)) {
+        if (message->size > ANSWER_WHOLE_MAX)
+            return unasked(walk);
+        if (!flush_run(walk))
+            return TAKE_STOP;
+        stream_want(&server->stream, message->size);
+        return TAKE_STOP;
+    }
+    enum ledger_verdict verdict = ledger_match(&server->ledger, message->type, 0);
+    if (verdict != LEDGER_TO_CLIENT && verdict != LEDGER_TO_NOBODY)
+        return unasked(walk);
+    server->pass = message->size;
+    server->pass_to_client = verdict == LEDGER_TO_CLIENT;
+    return TAKE_NEXT;
+}
+
+static enum take take_whole(struct walk *walk, const struct message *message)
+{
+    switch (message->type) {
+    case 'Z':
+        return take_ready(walk, message);
+    case 'E':
+        return take_error(walk, message);
+    case 'N':
+    case 'S':
+    case 'A':
+        return take_async(walk, message);
+    default:
+        return take_answer(walk, message);
+    }
+}
+
+/* The rest of a message that comes in parts. */
+static enum take take_rest(struct walk *walk, size_t available)
+{
+    struct server *server = walk->server;
+    if (available == 0)
+        return TAKE_STOP;
+    size_t size = server->pass < available ? server->pass : available;
+    server->pass -= (uint32_t)size;
+    if (server->pass_to_client)
+        walk->run += size;
+    else if (!swallow(walk, size))
+        return TAKE_STOP;
+    if (server->pass == 0 && !after_match(walk))
+        return TAKE_STOP;
+    return TAKE_NEXT;
+}
+
+/* Steps over whole DataRows (CopyData) that belong to the head and go to the client. */
+static void step_over_rows(struct walk *walk, struct span input)
+{
+    struct server *server = walk->server;
+    uint8_t type = input.data[walk->run];
+    if (type != 'D' && !(type == 'd' && server->ledger.copy_out))
+        return;
+    if (ledger_match(&server->ledger, type, 0) != LEDGER_TO_CLIENT)
+        return;
+    struct message message;
+    size_t at = walk->run;
+    while (message_peek(input.data + at, input.size - at, UINT32_MAX, &message) == MESSAGE_WHOLE &&
+           message.type == type)
+        at += message.size;
+    walk->run = at;
+}
+
+static enum take take_one(struct walk *walk)
+{
+    struct server *server = walk->server;
+    struct span input = stream_input(&server->stream);
+    if (server->pass > 0)
+        return take_rest(walk, input.size - walk->run);
+    if (input.size - walk->run >= MESSAGE_HEAD)
+        step_over_rows(walk, input);
+    struct message message;
+    switch (message_peek(input.data + walk->run, input.size - walk->run, UINT32_MAX, &message)) {
+    case MESSAGE_WHOLE:
+        return take_whole(walk, &message);
+    case MESSAGE_PARTIAL:
+        return take_partial(walk, &message);
+    case MESSAGE_NONE:
+        return TAKE_STOP;
+    case MESSAGE_BAD:
+        break;
+    }
+    server_close(server, "bad pkt header", NULL);
+    return TAKE_STOP;
+}
+
+void server_input(struct stream *stream)
+{
+    struct server *server = server_of_stream(stream);
+    if (server->peer && stream_is_blocked(server->peer)) {
+        stream_pause(stream); /* until the client has taken what it has (attach resumes) */
+        return;
+    }
+    struct walk walk = {.server = server};
+    while (take_one(&walk) == TAKE_NEXT)
+        if (server->state == SERVER_CLOSED || server->state == SERVER_CLOSING)
+            return;
+    if (server->state == SERVER_CLOSED || server->state == SERVER_CLOSING || !flush_run(&walk))
+        return;
+    if (server->owner_holds && server->events)
+        server->events->progress(server);
+}
+
+void server_drained(struct stream *stream)
+{
+    struct server *server = server_of_stream(stream);
+    if (server->events)
+        server->events->progress(server);
+}
+
+void server_closed(struct stream *stream, enum stream_end end, const struct error *why)
+{
+    (void)end;
+    (void)why;
+    struct server *server = server_of_stream(stream);
+    server->must_close = true;
+    server->end_was_seen = true;
+    struct error error;
+    error_set(&error, SQLSTATE_CONNECTION_FAILURE, "server conn crashed?");
+    server_close(server, "server conn crashed?", &error);
+}
+
+const struct stream_events server_stream_events = {
+    .input = server_input,
+    .drained = server_drained,
+    .closed = server_closed,
+};

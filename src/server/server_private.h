@@ -1,0 +1,14 @@
+/* What the files of room server share. */
+#pragma once
+#include "server/server.h"
+#include "server/server_set.h"
+
+/* server_set: the time limits of an idle server (server_idle_timeout, server_lifetime). */
+void server_set_idle(struct server *server);
+void server_set_not_idle(struct server *server);
+
+/* Lines of the log, with the server's prefix; only if log_disconnections. */
+void server_log_closing(struct server *server, const char *reason);
+
+/* A CLOSING server's end was waited for long enough (its deadline on connect_deadlines). */
+void server_closing_expired(struct server *server);
