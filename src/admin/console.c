@@ -1,0 +1,351 @@
+#include "show.h"
+
+#include "base/memory.h"
+#include "wire/message.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define QUERY_MAX 4096 /* a command; PgBouncer takes one pkt_buf */
+
+static bool say(struct client *client, const struct bytes *out)
+{
+    if (bytes_ok(out) && stream_put(&client->stream, out->data, out->size))
+        return true;
+    client_close(client, "out of memory");
+    return false;
+}
+
+/* -- answers ---------------------------------------------------------------------------------------------------------------- */
+
+static void answer_error(struct console_session *session, const char *sqlstate, const char *text)
+{
+    struct client *client = session->client;
+    uint8_t memory[2048];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    struct error error;
+    error_set(&error, sqlstate, "%s", text);
+    log_error(NULL, "%s", text);
+    if (client->set->config->settings.log_pooler_errors)
+        log_warning(&client->subject, "pooler error: %s", text);
+    build_error(&out, "ERROR", &error);
+    build_ready_for_query(&out, 'I');
+    say(client, &out);
+}
+
+static void answer_tag(struct console_session *session, const char *tag)
+{
+    uint8_t memory[512];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_command_complete(&out, tag);
+    build_ready_for_query(&out, 'I');
+    say(session->client, &out);
+}
+
+static void answer_show(struct console_session *session, const struct show *show,
+                        const struct report *report)
+{
+    struct bytes out;
+    bytes_init(&out, SHOW_BYTES_MAX);
+    show->write(session, report, &out);
+    build_command_complete(&out, "SHOW");
+    build_ready_for_query(&out, 'I');
+    say(session->client, &out);
+    bytes_finish(&out);
+}
+
+/* -- what waits for other workers ------------------------------------------------------------------------------------------- */
+
+static void process(struct console_session *session);
+
+static bool still_there(struct console_session *session)
+{
+    session->is_waiting = false;
+    if (session->client)
+        return true;
+    memory_free(session);
+    return false;
+}
+
+static void go_on(struct console_session *session)
+{
+    if (session->client && session->client->state != CLIENT_CLOSED) {
+        stream_resume(&session->client->stream);
+        process(session);
+    }
+}
+
+static void report_done(struct report *report, void *argument)
+{
+    struct console_session *session = argument;
+    if (still_there(session)) {
+        if (report->failed)
+            answer_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+        else
+            answer_show(session, session->show, report);
+        go_on(session);
+    }
+    report_destroy(report);
+}
+
+static void reload_done(struct reload_request *request, bool ok, const char *first_problem)
+{
+    struct console_session *session =
+        (struct console_session *)((char *)request - offsetof(struct console_session, reload));
+    (void)first_problem;
+    if (!still_there(session))
+        return;
+    if (ok) {
+        answer_tag(session, "RELOAD");
+    } else {
+        log_error(NULL, "RELOAD Failed, see logs for more details");
+        answer_error(session, SQLSTATE_CONFIG_FILE_ERROR,
+                     "RELOAD failed, see logs for additional details");
+    }
+    go_on(session);
+}
+
+/* -- commands --------------------------------------------------------------------------------------------------------------- */
+
+static const struct show *find_show(const char *word)
+{
+    static const struct show *const parts[] = {show_basic, show_connections, show_pools,
+                                               show_stats};
+    for (size_t i = 0; i < COLUMN_COUNT(parts); i++)
+        for (const struct show *show = parts[i]; show->word; show++)
+            if (strcasecmp(show->word, word) == 0)
+                return show;
+    return NULL;
+}
+
+static void invalid(struct console_session *session, const char *query)
+{
+    char text[ERROR_MESSAGE_MAX];
+    snprintf(text, sizeof(text), "invalid command '%s', use SHOW HELP;", query);
+    answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
+}
+
+static void run_show(struct console_session *session, const struct command *command,
+                     const char *query)
+{
+    const struct show *show = find_show(command->argument);
+    if (!show) {
+        invalid(session, query);
+        return;
+    }
+    if (!show->needs_report) {
+        answer_show(session, show, NULL);
+        return;
+    }
+    session->show = show;
+    session->is_waiting = true;
+    stream_pause(&session->client->stream);
+    if (!report_start(session->workers, session->client->set->loop, show->kind, report_done, session)) {
+        session->is_waiting = false;
+        answer_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+        stream_resume(&session->client->stream);
+    }
+}
+
+static void run_reload(struct console_session *session)
+{
+    log_info(NULL, "RELOAD command issued");
+    session->is_waiting = true;
+    session->reload = (struct reload_request){.done = reload_done,
+                                              .loop = session->client->set->loop};
+    stream_pause(&session->client->stream);
+    control_reload(session->workers, &session->reload);
+}
+
+static void run_shutdown(struct console_session *session, const struct command *command,
+                         const char *query)
+{
+    if (command->argument[0] == 0) {
+        log_info(NULL, "SHUTDOWN command issued");
+        control_shutdown(session->workers, SHUTDOWN_NO, true);
+    } else if (strcasecmp(command->argument, "WAIT_FOR_SERVERS") == 0) {
+        log_info(NULL, "SHUTDOWN WAIT_FOR_SERVERS command issued");
+        answer_tag(session, "SHUTDOWN");
+        control_shutdown(session->workers, SHUTDOWN_WAIT_FOR_SERVERS, false);
+    } else if (strcasecmp(command->argument, "WAIT_FOR_CLIENTS") == 0) {
+        log_info(NULL, "SHUTDOWN WAIT_FOR_CLIENTS command issued");
+        answer_tag(session, "SHUTDOWN");
+        control_shutdown(session->workers, SHUTDOWN_WAIT_FOR_CLIENTS, false);
+    } else {
+        invalid(session, query);
+    }
+}
+
+static bool is_known_but_not_built(const char *word)
+{
+    static const char *const words[] = {"PAUSE",      "RESUME", "SUSPEND",     "DISABLE",   "ENABLE",
+                                        "RECONNECT", "KILL",   "KILL_CLIENT", "WAIT_CLOSE"};
+    for (size_t i = 0; i < COLUMN_COUNT(words); i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* Commands that change something: admin_users only. */
+static void run_order(struct console_session *session, const struct command *command,
+                      const char *query)
+{
+    char text[128];
+    bool is_reload = strcmp(command->word, "RELOAD") == 0;
+    bool is_shutdown = strcmp(command->word, "SHUTDOWN") == 0;
+    bool is_later = is_known_but_not_built(command->word) || strcmp(command->word, "SET") == 0;
+    if (!(is_reload && command->argument[0] == 0) && !is_shutdown && !is_later) {
+        invalid(session, query);
+    } else if (!session->client->is_admin) {
+        answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
+    } else if (is_reload) {
+        run_reload(session);
+    } else if (is_shutdown) {
+        run_shutdown(session, command, query);
+    } else {
+        snprintf(text, sizeof(text), "%s is not supported yet", command->word);
+        answer_error(session, SQLSTATE_FEATURE_NOT_SUPPORTED, text);
+    }
+}
+
+/* The settings that drivers set at login: nothing happens, and everybody may. */
+static bool is_faked_setting(const char *name)
+{
+    static const char *const names[] = {"client_encoding", "default_transaction_isolation",
+                                        "standard_conforming_strings", "datestyle", "timezone"};
+    for (size_t i = 0; i < COLUMN_COUNT(names); i++)
+        if (strcasecmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void ignore_set(struct console_session *session)
+{
+    uint8_t memory[512];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_notice(&out, SQLSTATE_SUCCESS, "SET ignored", NULL);
+    build_command_complete(&out, "SET");
+    build_ready_for_query(&out, 'I');
+    say(session->client, &out);
+}
+
+static void run(struct console_session *session, const char *query)
+{
+    struct command command;
+    session->client->query_start = session->client->request_time =
+        loop_now(session->client->set->loop);
+    switch (command_parse(query, &command)) {
+    case COMMAND_OK:
+        break;
+    case COMMAND_INVALID:
+        invalid(session, query);
+        return;
+    case COMMAND_BAD_ARGUMENTS:
+        answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, "bad arguments");
+        return;
+    }
+    if (strcmp(command.word, "SHOW") == 0 || strcmp(command.word, "SELECT") == 0)
+        run_show(session, &command, query);
+    else if (command.is_set && is_faked_setting(command.argument))
+        ignore_set(session);
+    else
+        run_order(session, &command, query);
+}
+
+/* -- messages --------------------------------------------------------------------------------------------------------------- */
+
+static void refuse_packet(struct console_session *session, const struct message *message)
+{
+    char text[128];
+    if (strchr("PBDECSH", message->type))
+        snprintf(text, sizeof(text), "extended query protocol not supported by admin console");
+    else
+        snprintf(text, sizeof(text), "unsupported packet type for admin console: %d", message->type);
+    answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
+    if (session->client && session->client->state != CLIENT_CLOSED)
+        client_refuse_text(session->client, SQLSTATE_PROTOCOL_VIOLATION, "bad packet");
+}
+
+/* False: nothing more can be taken now. */
+static bool take_message(struct console_session *session, const struct message *message)
+{
+    struct client *client = session->client;
+    char query[QUERY_MAX];
+    if (message->type == 'X') {
+        client_close(client, "close req");
+        return false;
+    }
+    if (message->type != 'Q') {
+        refuse_packet(session, message);
+        return false;
+    }
+    size_t size = message->body.size;
+    if (size == 0 || size > sizeof(query) || message->body.data[size - 1] != 0) {
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "incomplete pkt");
+        return false;
+    }
+    memcpy(query, message->body.data, size);
+    stream_consume(&client->stream, message->size);
+    run(session, query);
+    return true;
+}
+
+static void process(struct console_session *session)
+{
+    struct message message;
+    while (session->client && session->client->state == CLIENT_CONSOLE && !session->is_waiting) {
+        struct span input = stream_input(&session->client->stream);
+        switch (message_peek(input.data, input.size, QUERY_MAX + MESSAGE_HEAD, &message)) {
+        case MESSAGE_WHOLE:
+            if (!take_message(session, &message))
+                return;
+            break;
+        case MESSAGE_PARTIAL:
+            if (message.type == 'Q' || message.type == 'X')
+                stream_want(&session->client->stream, message.size);
+            else
+                refuse_packet(session, &message);
+            return;
+        case MESSAGE_NONE:
+            return;
+        case MESSAGE_BAD:
+            client_refuse_text(session->client, SQLSTATE_PROTOCOL_VIOLATION, "incomplete pkt");
+            return;
+        }
+    }
+}
+
+static bool opened(struct client *client)
+{
+    struct console_session *session = memory_zalloc(sizeof(*session));
+    if (!session)
+        return false;
+    session->client = client;
+    session->workers = client->set->shared->console_argument;
+    client->console = session;
+    return true;
+}
+
+static void input(struct client *client)
+{
+    if (client->console)
+        process(client->console);
+}
+
+static void closed(struct client *client)
+{
+    struct console_session *session = client->console;
+    if (!session)
+        return;
+    client->console = NULL;
+    session->client = NULL;
+    if (!session->is_waiting)
+        memory_free(session);
+}
+
+const struct console_ops *console_ops(void)
+{
+    static const struct console_ops ops = {.opened = opened, .input = input, .closed = closed};
+    return &ops;
+}
