@@ -21,7 +21,7 @@ struct server_set {
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines;
     uint64_t moves;                  /* servers that came from other workers */
-    uint64_t opened;
+    uint64_t opened, failed_logins;
     bool is_shutting_down;
 };
 

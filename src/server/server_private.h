@@ -12,3 +12,7 @@ void server_log_closing(struct server *server, const char *reason);
 
 /* A CLOSING server's end was waited for long enough (its deadline on connect_deadlines). */
 void server_closing_expired(struct server *server);
+/* server_connect_timeout is over: the login has failed. */
+void server_login_expired(struct server *server);
+/* cancel: the expired function of the set's cancel_deadlines. */
+void server_cancel_expired(struct deadline *deadline, struct deadline_list *list);

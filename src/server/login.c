@@ -1,0 +1,281 @@
+/* A server's login: what it says until its first ReadyForQuery, and how it ends (COMPAT 9.3, 9.12; MECHANISMS §6). */
+#include "login_private.h"
+
+#include "base/memory.h"
+#include "wire/answer.h"
+#include "wire/build.h"
+#include "wire/message.h"
+#include "wire/sqlstate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool login_put(struct server_login *login, const struct bytes *out)
+{
+    if (bytes_ok(out) && stream_put(&login->server->stream, out->data, out->size))
+        return true;
+    return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+}
+
+/* The secret of the pool's user: the entry's, else that of auth_file. */
+static bool find_secret(struct server_login *login)
+{
+    struct server *server = login->server;
+    const struct database_entry *database = server->database;
+    const char *name = server->member.pool->user_name;
+    if (database->password && database->user && strcmp(database->user, name) == 0)
+        return auth_secret_set(&login->secret, database->password);
+    struct user_entry *user = config_find_user(server->set->config, name);
+    bool ok = !user || !user->secret.text || auth_secret_set(&login->secret, user->secret.text);
+    user_release(user);
+    return ok;
+}
+
+void server_login_start(struct server *server)
+{
+    usec_t limit = server->set->config->settings.server_connect_timeout;
+    struct server_login *login = memory_zalloc(sizeof(*login));
+    server->login = login;
+    if (!login) {
+        server_close(server, "out of memory", NULL);
+        return;
+    }
+    login->server = server;
+    bytes_init(&login->welcome, LOGIN_BYTES_MAX);
+    if (limit > 0)
+        deadline_set(&server->set->connect_deadlines, &server->deadline,
+                     loop_now(server->set->loop) + limit);
+    if (find_secret(login))
+        login_connect_start(login);
+    else
+        login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+}
+
+void server_login_finish(struct server *server)
+{
+    struct server_login *login = server->login;
+    if (!login)
+        return;
+    server->login = NULL;
+    if (login->is_resolving)
+        resolver_cancel(server->set->resolver, &login->request);
+    auth_secret_finish(&login->secret);
+    scram_client_finish(&login->scram);
+    bytes_finish(&login->welcome);
+    memory_free(login);
+}
+
+bool login_fail(struct server_login *login, enum pool_failure failure, const char *reason,
+                const struct error *error)
+{
+    struct server *server = login->server;
+    struct server_set *set = server->set;
+    struct pool *pool = pool_acquire_reference(server->member.pool);
+    struct error why = *error;
+    set->failed_logins++;
+    if (pool_open_failed(pool, failure, &why, loop_now(set->loop),
+                         set->config->settings.server_login_retry))
+        server_set_refuse_all(set, pool, &why);
+    server_close(server, reason, &why);
+    pool_release_reference(pool);
+    return false;
+}
+
+bool login_fail_text(struct server_login *login, enum pool_failure failure, const char *text)
+{
+    struct error error;
+    error_set(&error, SQLSTATE_CANNOT_CONNECT, "%s", text);
+    return login_fail(login, failure, text, &error);
+}
+
+/* sslmode=allow: plain first; a server that wants TLS is tried again with it. */
+static bool tries_tls_now(struct server_login *login, const struct error_response *error)
+{
+    struct server *server = login->server;
+    if (login->wants_tls || !server->tls || tls_context_mode(server->tls) != TLS_ALLOW ||
+        address_is_local(&server->address) || strncmp(error->sqlstate, "28", 2) != 0)
+        return false;
+    login->wants_tls = true;
+    login->was_asked = login->sasl_was_used = false;
+    stream_close(&server->stream);
+    server_move_state(server, SERVER_CONNECTING);
+    login_connect_start(login);
+    return true;
+}
+
+static bool take_error(struct server_login *login, struct span body)
+{
+    struct error_response said;
+    struct error error;
+    char sqlstate[6];
+    if (!error_response_read(body, &said))
+        return login_fail_text(login, POOL_FAILURE_PASSING, "malformed error at login");
+    if (login->step == LOGIN_CONNECT_QUERY) {
+        log_error(NULL, "S: error while executing exec_on_query: %s: %s", said.severity, said.message);
+        return true;
+    }
+    if (tries_tls_now(login, &said))
+        return false;
+    log_warning(NULL, "server login failed: %s %s", said.severity, said.message);
+    snprintf(sqlstate, sizeof(sqlstate), "%s", strlen(said.sqlstate) == 5 ? said.sqlstate : "08P01");
+    error_set(&error, sqlstate, "%s", said.message);
+    enum pool_failure failure = sqlstate_is_starting_up(sqlstate)          ? POOL_FAILURE_PASSING
+                                : sqlstate_is_about_the_login(sqlstate) ? POOL_FAILURE_LOGIN
+                                                                           : POOL_FAILURE_REFUSED;
+    return login_fail(login, failure, "login failed", &error);
+}
+
+static bool take_parameter(struct server_login *login, struct span body)
+{
+    struct server *server = login->server;
+    const char *name, *value;
+    if (!parameter_status_read(body, &name, &value))
+        return login_fail_text(login, POOL_FAILURE_PASSING, "broken ParameterStatus packet");
+    int slot = parameter_slot(server->set->parameter_names, name);
+    bytes_string(&login->welcome, name);
+    bytes_string(&login->welcome, value);
+    if (bytes_ok(&login->welcome) &&
+        (slot < 0 || server_parameters_set(&server->parameters, slot, value)))
+        return true;
+    return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+}
+
+static bool take_key(struct server_login *login, struct span body)
+{
+    struct server *server = login->server;
+    struct span key;
+    if (!backend_key_data_read(body, &server->process, &key) || key.size > sizeof(server->cancel_key))
+        return login_fail_text(login, POOL_FAILURE_PASSING, "malformed BackendKeyData");
+    memcpy(server->cancel_key, key.data, key.size);
+    server->cancel_key_size = (uint32_t)key.size;
+    return true;
+}
+
+static void log_new(struct server *server)
+{
+    char tls[128];
+    struct address local;
+    char text[ADDRESS_TEXT_MAX];
+    if (!server->set->config->settings.log_connections)
+        return;
+    if (address_is_local(&server->address) || !address_of_socket(&local, server->stream.fd)) {
+        log_info(&server->subject, "new connection to server");
+    } else {
+        address_text(&local, text, sizeof(text));
+        log_info(&server->subject, "new connection to server (from %s)", text);
+    }
+    stream_tls_text(&server->stream, tls, sizeof(tls));
+    if (tls[0])
+        log_info(&server->subject, "SSL established: %s", tls);
+}
+
+static bool start_connect_query(struct server_login *login)
+{
+    const char *query = login->server->database->connect_query;
+    struct bytes out;
+    bytes_init(&out, strlen(query) + 64);
+    build_query(&out, query);
+    login->step = LOGIN_CONNECT_QUERY;
+    bool ok = login_put(login, &out);
+    bytes_finish(&out);
+    return ok;
+}
+
+/* It is one of the pool's now. */
+static bool succeed(struct server_login *login)
+{
+    struct server *server = login->server;
+    struct server_set *set = server->set;
+    struct pool_advice advice = {.order = POOL_NOTHING};
+    struct pool_welcome *welcome = pool_welcome_create(login->welcome.data, login->welcome.size);
+    log_new(server);
+    deadline_clear(&server->deadline);
+    server_login_finish(server);
+    ledger_init(&server->ledger);
+    server->stream.events = &server_stream_events;
+    pool_member_opened(server->member.pool, &server->member, welcome, &advice);
+    server_move_state(server, SERVER_ACTIVE);
+    server_release(server);
+    server_follow(set, &advice);
+    return false;
+}
+
+static bool take_ready(struct server_login *login)
+{
+    if (login->step == LOGIN_GREETING && login->server->database->connect_query)
+        return start_connect_query(login);
+    if (login->step == LOGIN_GREETING || login->step == LOGIN_CONNECT_QUERY)
+        return succeed(login);
+    return login_fail_text(login, POOL_FAILURE_PASSING, "ReadyForQuery before its time");
+}
+
+/* False: the login is over, one way or the other, or waits for a helper or another connection. */
+static bool take_message(struct server_login *login, const struct message *message)
+{
+    bool is_greeting = login->step == LOGIN_GREETING || login->step == LOGIN_CONNECT_QUERY;
+    switch (message->type) {
+    case 'R':
+        return login_authentication(login, message->body);
+    case 'E':
+        return take_error(login, message->body);
+    case 'N':
+        return true;
+    case 'S':
+        if (is_greeting)
+            return take_parameter(login, message->body);
+        break;
+    case 'K':
+        if (login->step == LOGIN_GREETING)
+            return take_key(login, message->body);
+        break;
+    case 'Z':
+        return take_ready(login);
+    default:
+        /* Rows and tags of connect_query are nobody's. */
+        if (login->step == LOGIN_CONNECT_QUERY && strchr("TDCInA", message->type))
+            return true;
+        break;
+    }
+    return login_fail_text(login, POOL_FAILURE_PASSING, "unexpected message at login");
+}
+
+void login_input(struct server_login *login)
+{
+    struct server *server = login->server;
+    struct message message;
+    for (;;) {
+        struct span input = stream_input(&server->stream);
+        switch (message_peek(input.data, input.size, LOGIN_MESSAGE_MAX, &message)) {
+        case MESSAGE_NONE:
+            return;
+        case MESSAGE_PARTIAL:
+            stream_want(&server->stream, message.size);
+            return;
+        case MESSAGE_BAD:
+            login_fail_text(login, POOL_FAILURE_PASSING, "bad pkt header");
+            return;
+        case MESSAGE_WHOLE:
+            break;
+        }
+        login->bytes += message.size;
+        if (login->bytes > LOGIN_BYTES_MAX) {
+            login_fail_text(login, POOL_FAILURE_PASSING, "too much said at login");
+            return;
+        }
+        /* Taken off before it is acted on: what follows may hand the stream to others. The bytes stay until the end of the turn's read, as nothing is read meanwhile. */
+        uint8_t copy[LOGIN_MESSAGE_MAX];
+        memcpy(copy, message.body.data, message.body.size);
+        message.body.data = copy;
+        stream_consume(&server->stream, message.size);
+        if (!take_message(login, &message))
+            return;
+        if (login->step == LOGIN_PBKDF2)
+            return;
+    }
+}
+
+void server_login_expired(struct server *server)
+{
+    bool is_connecting = server->login->step <= LOGIN_TLS;
+    login_fail_text(server->login, POOL_FAILURE_PASSING, is_connecting ? "connect timeout" : "login timeout");
+}

@@ -1,0 +1,275 @@
+/* How pgweir proves to a server who it is: cleartext, md5, SCRAM (COMPAT 4.6, THREATS §3.3). PBKDF2 runs on a helper thread, never on the loop. */
+#include "login_private.h"
+
+#include "base/memory.h"
+#include "wire/answer.h"
+#include "wire/build.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool wrong_type(struct server_login *login, const char *log_text)
+{
+    struct error error;
+    log_error(&login->server->subject, "%s", log_text);
+    error_set(&error, SQLSTATE_PROTOCOL_VIOLATION, "server login failed: wrong password type");
+    return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+}
+
+static bool no_secret(struct server_login *login)
+{
+    struct error error;
+    error_set(&error, SQLSTATE_INVALID_PASSWORD,
+              "server login failed: the server asks for a password of user \"%s\" and none is stored",
+              login->server->member.pool->user_name);
+    return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+}
+
+/* In clear only where nobody can listen, and to a server that has shown its certificate. */
+static bool may_send_cleartext(const struct server *server)
+{
+    if (address_is_loopback(&server->address))
+        return true;
+    return stream_is_tls(&server->stream) && tls_context_mode(server->tls) >= TLS_VERIFY_CA;
+}
+
+static bool answer_cleartext(struct server_login *login)
+{
+    struct bytes out;
+    struct error error;
+    if (!may_send_cleartext(login->server)) {
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: the server asks for the password in clear over a connection "
+                  "that is not verified TLS");
+        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
+    bytes_init(&out, AUTH_SECRET_MAX + 16);
+    build_password(&out, login->secret.text, strlen(login->secret.text));
+    bool ok = login_put(login, &out);
+    bytes_finish_secret(&out);
+    return ok;
+}
+
+static bool answer_md5(struct server_login *login, struct span salt)
+{
+    char stored[MD5_TEXT_SIZE], answer[MD5_TEXT_SIZE];
+    uint8_t memory[64];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    if (salt.size != 4)
+        return login_fail_text(login, POOL_FAILURE_PASSING, "malformed md5 request");
+    if (login->secret.kind == AUTH_SECRET_SCRAM)
+        return wrong_type(login, "cannot do MD5 authentication: wrong password type");
+    bool ok = login->secret.kind == AUTH_SECRET_MD5
+                  ? snprintf(stored, sizeof(stored), "%s", login->secret.text) > 0
+                  : md5_stored(login->secret.text, login->server->member.pool->user_name, stored);
+    ok = ok && md5_answer(stored, salt.data, answer);
+    if (!ok)
+        return login_fail_text(login, POOL_FAILURE_PASSING, "no MD5 in this OpenSSL");
+    build_password(&out, answer, strlen(answer));
+    return login_put(login, &out);
+}
+
+static bool start_sasl(struct server_login *login, struct span mechanisms)
+{
+    uint8_t memory[512];
+    struct bytes first = bytes_over(memory, sizeof(memory));
+    struct bytes out;
+    struct error error;
+    if (!sasl_mechanisms_have(mechanisms, SCRAM_MECHANISM)) {
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: none of the server's SASL authentication mechanisms are supported");
+        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
+    if (login->secret.kind == AUTH_SECRET_MD5)
+        return wrong_type(login, "cannot do SCRAM authentication: wrong password type");
+    if (login->secret.kind == AUTH_SECRET_SCRAM)
+        return wrong_type(login, "cannot do SCRAM authentication: password is SCRAM secret but client "
+                                 "authentication did not provide SCRAM keys");
+    if (!scram_client_first(&login->scram, &first))
+        return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+    bytes_init(&out, SCRAM_MESSAGE_MAX);
+    build_sasl_initial(&out, SCRAM_MECHANISM, first.data, first.size);
+    login->step = LOGIN_SASL_CONTINUE;
+    login->sasl_was_used = true;
+    bool ok = login_put(login, &out);
+    bytes_finish(&out);
+    return ok;
+}
+
+/* Entry, hosts and user: keys are never used for another. */
+static size_t identity_of(const struct server *server, char *text, size_t size)
+{
+    const struct database_entry *database = server->database;
+    int used = snprintf(text, size, "%s\n%s\n%s\n%d\n%s", database->name, database->dbname,
+                        server->member.pool->user_name, database->port,
+                        server->host ? server->host : "");
+    return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
+}
+
+static bool send_final(struct server_login *login, const uint8_t client_key[SCRAM_KEY_SIZE],
+                       const uint8_t server_key[SCRAM_KEY_SIZE])
+{
+    struct bytes final, out;
+    struct error error;
+    bytes_init(&final, SCRAM_MESSAGE_MAX);
+    bytes_init(&out, SCRAM_MESSAGE_MAX + 16);
+    bool ok = scram_client_final(&login->scram, client_key, server_key, &final, &error);
+    if (ok) {
+        build_sasl_response(&out, final.data, final.size);
+        login->step = LOGIN_SASL_FINAL;
+        ok = login_put(login, &out);
+    } else {
+        login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
+    bytes_finish_secret(&final);
+    bytes_finish_secret(&out);
+    return ok;
+}
+
+static void compute_keys(struct offload_job *job)
+{
+    struct login_keys *keys = (struct login_keys *)((char *)job - offsetof(struct login_keys, job));
+    uint8_t salted[SCRAM_KEY_SIZE], stored[SCRAM_KEY_SIZE];
+    keys->ok = scram_salt_password(keys->password, keys->salt, keys->salt_size, keys->iterations, salted);
+    if (keys->ok)
+        scram_keys(salted, keys->client_key, stored, keys->server_key);
+    memory_wipe(salted, sizeof(salted));
+}
+
+static void free_keys(struct login_keys *keys)
+{
+    memory_free_secret(keys->password);
+    memory_wipe(keys, sizeof(*keys));
+    memory_free(keys);
+}
+
+/* The server may have been closed meanwhile. */
+static void keys_done(struct offload_job *job, struct loop *loop)
+{
+    struct login_keys *keys = (struct login_keys *)((char *)job - offsetof(struct login_keys, job));
+    struct server *server;
+    (void)loop;
+    TAILQ_FOREACH (server, &keys->set->servers, link)
+        if (server->id == keys->server_id)
+            break;
+    if (server && server->login && server->login->step == LOGIN_PBKDF2)
+        login_keys_ready(server->login, keys);
+    free_keys(keys);
+}
+
+void login_keys_ready(struct server_login *login, const struct login_keys *keys)
+{
+    struct server *server = login->server;
+    char identity[1024];
+    if (!keys->ok) {
+        login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+        return;
+    }
+    const struct key_cache_subject subject = {
+        .identity = {(const uint8_t *)identity, identity_of(server, identity, sizeof(identity))},
+        .salt = {login->scram.salt, login->scram.salt_size},
+        .iterations = login->scram.iterations,
+        .password = login->secret.text,
+    };
+    key_cache_put(server->set->key_cache, &subject, keys->client_key, keys->server_key);
+    if (send_final(login, keys->client_key, keys->server_key))
+        stream_resume(&server->stream);
+}
+
+static bool ask_helper(struct server_login *login)
+{
+    struct server *server = login->server;
+    struct login_keys *keys = memory_zalloc(sizeof(*keys));
+    if (!keys)
+        return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
+    keys->job.run = compute_keys;
+    keys->job.done = keys_done;
+    keys->set = server->set;
+    keys->server_id = server->id;
+    keys->password = memory_strdup(login->secret.text);
+    memcpy(keys->salt, login->scram.salt, login->scram.salt_size);
+    keys->salt_size = login->scram.salt_size;
+    keys->iterations = login->scram.iterations;
+    if (!keys->password ||
+        !offload_submit(server->set->offload, OFFLOAD_PBKDF2, &keys->job, server->set->loop)) {
+        free_keys(keys);
+        return login_fail_text(login, POOL_FAILURE_PASSING, "too many logins at once");
+    }
+    login->step = LOGIN_PBKDF2;
+    stream_pause(&server->stream);
+    return true;
+}
+
+static bool go_on_sasl(struct server_login *login, struct span server_first)
+{
+    struct server *server = login->server;
+    struct error error;
+    uint8_t client_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];
+    char identity[1024];
+    uint32_t most = (uint32_t)server->set->config->settings.scram_iterations_max;
+    if (!scram_client_server_first(&login->scram, server_first, most, &error))
+        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    const struct key_cache_subject subject = {
+        .identity = {(const uint8_t *)identity, identity_of(server, identity, sizeof(identity))},
+        .salt = {login->scram.salt, login->scram.salt_size},
+        .iterations = login->scram.iterations,
+        .password = login->secret.text,
+    };
+    if (!key_cache_get(server->set->key_cache, &subject, client_key, server_key))
+        return ask_helper(login);
+    bool ok = send_final(login, client_key, server_key);
+    memory_wipe(client_key, sizeof(client_key));
+    memory_wipe(server_key, sizeof(server_key));
+    return ok;
+}
+
+static bool accept_ok(struct server_login *login)
+{
+    struct error error;
+    if (login->sasl_was_used && !login->is_proved) {
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: the server did not prove that it knows the password");
+        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
+    login->step = LOGIN_GREETING;
+    return true;
+}
+
+static bool take_final(struct server_login *login, struct span server_final)
+{
+    struct error error;
+    if (!scram_client_check_server(&login->scram, server_final, &error)) {
+        error_prefix(&error, "server login failed");
+        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
+    login->is_proved = true;
+    login->step = LOGIN_AUTHENTICATE;
+    return true;
+}
+
+bool login_authentication(struct server_login *login, struct span body)
+{
+    uint32_t code;
+    struct span rest;
+    if (!authentication_read(body, &code, &rest))
+        return login_fail_text(login, POOL_FAILURE_PASSING, "malformed authentication request");
+    if (code == AUTHENTICATION_OK && login->step == LOGIN_AUTHENTICATE)
+        return accept_ok(login);
+    if (code == AUTHENTICATION_SASL_CONTINUE && login->step == LOGIN_SASL_CONTINUE)
+        return go_on_sasl(login, rest);
+    if (code == AUTHENTICATION_SASL_FINAL && login->step == LOGIN_SASL_FINAL)
+        return take_final(login, rest);
+    if (login->step != LOGIN_AUTHENTICATE || login->was_asked)
+        return login_fail_text(login, POOL_FAILURE_PASSING, "authentication request out of turn");
+    login->was_asked = true;
+    if (!login->secret.text)
+        return no_secret(login);
+    if (code == AUTHENTICATION_CLEARTEXT)
+        return answer_cleartext(login);
+    if (code == AUTHENTICATION_MD5)
+        return answer_md5(login, rest);
+    if (code == AUTHENTICATION_SASL)
+        return start_sasl(login, rest);
+    log_error(&login->server->subject, "unknown/unsupported auth method: %u", code);
+    return login_fail_text(login, POOL_FAILURE_LOGIN, "server login failed: unsupported auth method");
+}
