@@ -1,8 +1,11 @@
-/* scram_cache: what SCRAM logins need besides stored verifiers: keys made from plain passwords, and how a dialogue with an unknown user looks.
+/* scram_cache: what SCRAM logins need besides stored verifiers: keys made from plain passwords, and
+ * how a dialogue with an unknown user looks.
  *
- * Deriving keys costs one PBKDF2, on a helper thread, once for each (user, password, salt, iterations) and not once for each login; while one is being made, others
- * who need it wait for the same (single-flight). Bounded: the keys by key_cache, derivations under way by SCRAM_DERIVATIONS_MAX. Shared by all workers: one mutex that
- * only logins take, never held while something is hashed.
+ * Deriving keys costs one PBKDF2, on a helper thread, once for each (user, password, salt,
+ * iterations) and not once for each login; while one is being made, others who need it wait for the
+ * same (single-flight). Bounded: the keys by key_cache, derivations under way by
+ * SCRAM_DERIVATIONS_MAX. Shared by all workers: one mutex that only logins take, never held while
+ * something is hashed.
  */
 #pragma once
 #include "auth/scram.h"
@@ -31,10 +34,14 @@ void scram_cache_destroy(struct scram_cache *cache);
 bool scram_cache_get(struct scram_cache *cache, const struct scram_cache_subject *subject,
                      uint8_t stored_key[SCRAM_KEY_SIZE], uint8_t server_key[SCRAM_KEY_SIZE]);
 
-/* Derives the keys off the loop, or waits for who is doing that already. `answer` is called once, on `loop`, in a later turn (`ok`: scram_cache_get may be asked again),
- * unless scram_cache_forget() comes first. NULL: too many are under way, or no memory. */
-struct scram_cache_wait *scram_cache_derive(struct scram_cache *cache, struct offload *offload, struct loop *loop,
-                                            const struct scram_cache_subject *subject, void (*answer)(void *argument, bool ok), void *argument);
+/* Derives the keys off the loop, or waits for who is doing that already. `answer` is called once,
+ * on `loop`, in a later turn (`ok`: scram_cache_get may be asked again), unless
+ * scram_cache_forget() comes first. NULL: too many are under way, or no memory. */
+struct scram_cache_wait *scram_cache_derive(struct scram_cache *cache, struct offload *offload,
+                                            struct loop *loop,
+                                            const struct scram_cache_subject *subject,
+                                            void (*answer)(void *argument, bool ok),
+                                            void *argument);
 /* Who waits is gone. On the loop that asked, before the answer. */
 void scram_cache_forget(struct scram_cache_wait *wait);
 
@@ -45,4 +52,5 @@ struct login_profile {
     size_t salt_size;
 };
 /* Looked at once for each configuration, over its first thousand users. */
-void scram_cache_profile(struct scram_cache *cache, const struct config *config, struct login_profile *profile);
+void scram_cache_profile(struct scram_cache *cache, const struct config *config,
+                         struct login_profile *profile);

@@ -117,3 +117,6 @@ bool loop_add_signal(struct loop *loop, int signal_number, void (*call)(int, voi
 
 /* Calls `call` every `period` (coarse); freed with the loop. */
 bool loop_add_periodic(struct loop *loop, usec_t period, void (*call)(void *), void *argument);
+
+/* "2.1.12-stable". */
+const char *loop_library_version(void);

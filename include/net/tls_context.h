@@ -42,3 +42,6 @@ struct tls_context *tls_context_create_server_side(const struct tls_settings *se
 struct tls_context *tls_context_acquire(struct tls_context *context); /* NULL gives NULL; any thread */
 void tls_context_release(struct tls_context *context);
 enum tls_mode tls_context_mode(const struct tls_context *context);
+
+/* "OpenSSL 3.0.x ...". */
+const char *tls_library_version(void);

@@ -48,7 +48,7 @@ struct report {
 struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind, void (*done)(struct report *, void *), void *argument);
 void report_destroy(struct report *report);
 
-/* Totals by database and averages between the last two ticks of stats_period (COMPAT 5.3 "Statistics"). Averages are kept by worker 0's upkeep. */
+/* Totals by database, and averages (worker/stats). */
 struct report_stats_row {
     char database[64];
     struct pool_stats total;

@@ -21,7 +21,9 @@ struct workers {
     const struct config *config;     /* worker 0's: the newest that was published */
     struct acceptor *acceptor;       /* worker 0 */
     struct control *control;         /* worker 0: reload and shutdown */
+    struct stats *stats;             /* ticks of worker 0 */
     usec_t start_time;
+    bool is_quiet;                   /* -q: holds over reloads */
 };
 
 struct workers *workers_create(const struct config *config, struct tls_ticket_keys *keys, const struct console_ops *console, struct error *error);

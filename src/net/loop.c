@@ -355,3 +355,8 @@ bool loop_add_periodic(struct loop *loop, usec_t period, void (*call)(void *), v
                  loop_now(loop) + period);
     return true;
 }
+
+const char *loop_library_version(void)
+{
+    return event_get_version();
+}

@@ -1,3 +1,4 @@
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -380,4 +381,9 @@ struct tls_context *tls_context_create_server_side(const struct tls_settings *se
         return context;
     tls_context_release(context);
     return NULL;
+}
+
+const char *tls_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
 }

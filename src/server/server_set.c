@@ -22,20 +22,26 @@ static void connect_expired(struct deadline *deadline, struct deadline_list *lis
         server_close(server, "reset query failed", NULL);
 }
 
-static bool is_over_age(const struct server *server, const struct effective *effective, usec_t now)
+/* The entry's own, or the global one. */
+static usec_t lifetime_of(const struct server *server)
 {
-    return effective->server_lifetime > 0 && now - server->connect_time >= effective->server_lifetime;
+    usec_t own = server->database->server_lifetime;
+    return own > 0 ? own : server->set->config->settings.server_lifetime;
+}
+
+static bool is_over_age(const struct server *server, usec_t now)
+{
+    usec_t lifetime = lifetime_of(server);
+    return lifetime > 0 && now - server->connect_time >= lifetime;
 }
 
 static void idle_expired(struct deadline *deadline, struct deadline_list *list)
 {
     struct server *server = server_of_deadline(deadline);
-    struct effective effective;
     usec_t now = loop_now(list->loop);
     if (server->state != SERVER_IDLE)
         return;
-    pool_effective(server->member.pool, &effective);
-    server_close(server, is_over_age(server, &effective, now) ? "server lifetime over" : "server idle timeout",
+    server_close(server, is_over_age(server, now) ? "server lifetime over" : "server idle timeout",
                  NULL);
 }
 
@@ -67,7 +73,7 @@ void server_set_idle(struct server *server)
     struct server_set *set = server->set;
     usec_t now = loop_now(set->loop);
     usec_t idle = set->config->settings.server_idle_timeout;
-    usec_t life = server->member.pool->effective.server_lifetime;
+    usec_t life = lifetime_of(server);
     usec_t at = idle > 0 ? now + idle : INT64_MAX;
     if (life > 0 && server->connect_time + life < at)
         at = server->connect_time + life > now ? server->connect_time + life : now + 1;

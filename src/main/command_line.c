@@ -1,0 +1,144 @@
+#include "main_private.h"
+
+#include "base/digest.h"
+#include "config/describe.h"
+
+#include "net/loop.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS };
+
+static const struct option options[] = {
+    {"daemon", no_argument, NULL, 'd'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"reboot", no_argument, NULL, 'R'},
+    {"user", required_argument, NULL, 'u'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {"check-config", no_argument, NULL, CHECK_CONFIG},
+    {"describe-options", no_argument, NULL, DESCRIBE_OPTIONS},
+    {NULL, 0, NULL, 0},
+};
+
+static void usage(const char *program)
+{
+    printf("%s is a connection pooler for PostgreSQL.\n\n"
+           "Usage:\n"
+           "  %s [OPTION]... CONFIG_FILE\n\n"
+           "Options:\n"
+           "  -d, --daemon         run in background (as a daemon)\n"
+           "  -q, --quiet          run quietly: nothing on stderr\n"
+           "  -R, --reboot         accepted; starts normally, with a warning\n"
+           "  -u, --user=USERNAME  assume identity of USERNAME\n"
+           "  -v, --verbose        increase verbosity\n"
+           "  -V, --version        show version, then exit\n"
+           "  -h, --help           show this help screen, then exit\n"
+           "      --check-config   read CONFIG_FILE, say what is wrong with it, then exit\n",
+           program, program);
+}
+
+static bool is_pgbouncer(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    return strcmp(slash ? slash + 1 : program, "pgbouncer") == 0;
+}
+
+const char *command_line_version(const char *program)
+{
+    return is_pgbouncer(program) ? "PgBouncer 1.25.2" : "pgweir " PGWEIR_VERSION " (PgBouncer 1.25.2 compatible)";
+}
+
+static void version(const char *program)
+{
+    printf("%s\nlibevent %s\nadns: getaddrinfo\ntls: %s\n", command_line_version(program), loop_library_version(),
+           tls_library_version());
+#ifdef HAVE_SYSTEMD
+    printf("systemd: yes\n");
+#endif
+}
+
+static void bad_usage(const char *program)
+{
+    fprintf(stderr, "Try \"%s --help\" for more information.\n", program);
+    exit(EXIT_FAILURE);
+}
+
+static bool take_option(int option, const char *program, struct command_line *line)
+{
+    switch (option) {
+    case 'd':
+        line->daemon = true;
+        return true;
+    case 'q':
+        line->quiet = true;
+        return true;
+    case 'R':
+        line->reboot = true;
+        return true;
+    case 'u':
+        line->user = optarg;
+        return true;
+    case 'v':
+        line->verbose++;
+        return true;
+    case CHECK_CONFIG:
+        line->check_config = true;
+        return true;
+    case 'V':
+        version(program);
+        exit(EXIT_SUCCESS);
+    case 'h':
+        usage(program);
+        exit(EXIT_SUCCESS);
+    case DESCRIBE_OPTIONS:
+        describe_manual(stdout);
+        exit(EXIT_SUCCESS);
+    default:
+        return false;
+    }
+}
+
+void command_line_parse(int argc, char **argv, struct command_line *line)
+{
+    int option;
+    *line = (struct command_line){0};
+    while ((option = getopt_long(argc, argv, "dqRu:vVh", options, NULL)) != -1)
+        if (!take_option(option, argv[0], line))
+            bad_usage(argv[0]);
+    if (argc - optind != 1) {
+        fprintf(stderr, "%s: no configuration file specified\n", argv[0]);
+        bad_usage(argv[0]);
+    }
+    line->file = argv[optind];
+}
+
+static void print_all(const char *kind, const struct config_problems *problems)
+{
+    for (int i = 0; i < problems->count && i < CONFIG_PROBLEMS_MAX; i++)
+        if (problems->lines[i])
+            fprintf(stderr, "%s%s\n", kind, problems->lines[i]);
+    if (problems->count > CONFIG_PROBLEMS_MAX)
+        fprintf(stderr, "%sand %d more\n", kind, problems->count - CONFIG_PROBLEMS_MAX);
+}
+
+int check_config(const char *file)
+{
+    struct config_problems problems = {0}, warnings = {0};
+    struct tls_ticket_keys *keys = tls_ticket_keys_create();
+    const struct config_load_request request = {.file = file, .ticket_keys = keys};
+    const struct config *config = config_load(&request, &problems, &warnings);
+    print_all("warning: ", &warnings);
+    print_all("", &problems);
+    int status = config ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (config)
+        printf("%s: configuration is valid\n", file);
+    config_release(config);
+    tls_ticket_keys_destroy(keys);
+    config_problems_finish(&problems);
+    config_problems_finish(&warnings);
+    return status;
+}

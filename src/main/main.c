@@ -1,0 +1,132 @@
+#include "admin/console.h"
+#include "auth/crypto.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "main_private.h"
+#include "worker/acceptor.h"
+
+#include "net/loop.h"
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static bool start_log(const struct config *config, const struct command_line *line)
+{
+    const struct settings *settings = &config->settings;
+    const struct log_settings log = {
+        .verbose = settings->verbose > line->verbose ? settings->verbose : line->verbose,
+        .quiet = line->quiet || line->daemon,
+        .logfile = settings->logfile,
+        .syslog = settings->syslog != 0,
+        .syslog_ident = settings->syslog_ident,
+        .syslog_facility = settings->syslog_facility,
+    };
+    return log_start(&log);
+}
+
+static void say_all(const struct config_problems *problems, enum log_level level)
+{
+    for (int i = 0; i < problems->count && i < CONFIG_PROBLEMS_MAX; i++)
+        if (problems->lines[i])
+            log_write(level, NULL, "%s", problems->lines[i]);
+}
+
+static void say_not_honoured(const char *key, void *argument)
+{
+    (void)argument;
+    log_warning(NULL, "%s is known but has no effect yet", key);
+}
+
+static const struct config *load(const struct command_line *line, struct tls_ticket_keys *keys,
+                                 struct config_problems *warnings)
+{
+    struct config_problems problems = {0};
+    const struct config_load_request request = {.file = line->file, .ticket_keys = keys};
+    const struct config *config = config_load(&request, &problems, warnings);
+    if (!config) {
+        say_all(&problems, LOG_ERROR);
+        log_fatal("cannot load config file");
+    }
+    config_problems_finish(&problems);
+    return config;
+}
+
+static int serve(const struct command_line *line, const struct config *config, struct tls_ticket_keys *keys,
+                 const char *program)
+{
+    const char *pidfile = config->settings.pidfile;
+    struct error error;
+    struct workers *workers = workers_create(config, keys, console_ops(), &error);
+    if (!workers) {
+        log_fatal("%s", error.message);
+        return EXIT_FAILURE;
+    }
+    workers->is_quiet = line->quiet || line->daemon;
+    int status = EXIT_FAILURE;
+    if (process_pidfile_write(pidfile) && signals_install(workers)) {
+        log_info(NULL, "process up: %s, libevent %s (epoll), adns: getaddrinfo, tls: %s, threads: %d",
+                 command_line_version(program), loop_library_version(), tls_library_version(), workers->count);
+        workers_run(workers);
+        process_pidfile_remove(pidfile);
+        status = EXIT_SUCCESS;
+    }
+    workers_destroy(workers);
+    return status;
+}
+
+/* What has to be so before anything listens. */
+static bool prepare(const struct command_line *line, const struct config *config)
+{
+    const struct settings *settings = &config->settings;
+    if (line->daemon && (!settings->pidfile || !*settings->pidfile)) {
+        log_fatal("daemon needs pidfile configured");
+        return false;
+    }
+    if (line->reboot)
+        log_warning(NULL, "Online restart is deprecated, use so_reuseport instead; starting normally");
+    return process_switch_user(line->user ? line->user : settings->user) &&
+           process_pidfile_check(settings->pidfile);
+}
+
+static int run(const struct command_line *line, struct tls_ticket_keys *keys, const char *program)
+{
+    struct config_problems warnings = {0};
+    const struct config *config = load(line, keys, &warnings);
+    int status = EXIT_FAILURE;
+    if (config && prepare(line, config) && (!line->daemon || process_daemonize()) && start_log(config, line)) {
+        say_all(&warnings, LOG_WARNING);
+        config_each_not_honoured(config, say_not_honoured, NULL);
+        process_limits(config);
+        status = serve(line, config, keys, program);
+        log_stop();
+    }
+    config_problems_finish(&warnings);
+    config_release(config);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line;
+    struct error error;
+    setlocale(LC_CTYPE, "C");
+    tzset();
+    digest_init();
+    command_line_parse(argc, argv, &line);
+    signal(SIGPIPE, SIG_IGN);
+    if (!auth_crypto_init(&error)) {
+        log_fatal("%s", error.message);
+        return EXIT_FAILURE;
+    }
+    int status = EXIT_FAILURE;
+    struct tls_ticket_keys *keys = tls_ticket_keys_create();
+    if (!keys)
+        log_fatal("out of memory");
+    else
+        status = line.check_config ? check_config(line.file) : run(&line, keys, argv[0]);
+    tls_ticket_keys_destroy(keys);
+    auth_crypto_finish();
+    return status;
+}

@@ -1,0 +1,30 @@
+/* What the files of room main share. */
+#pragma once
+#include "config/load.h"
+#include "worker/workers.h"
+
+struct command_line {
+    const char *file, *user;
+    int verbose;
+    bool quiet, daemon, reboot, check_config, strict;
+};
+
+/* Parses argv, or prints what was asked (-h, -V, --describe-options) and exits; wrong usage exits with 1. */
+void command_line_parse(int argc, char **argv, struct command_line *line);
+/* The first lines of --version. */
+const char *command_line_version(const char *program);
+
+/* --check-config: prints every problem and warning; the exit status. */
+int check_config(const char *file);
+
+/* Becomes another user (-u, `user`); refuses to run as root. False: said why. */
+bool process_switch_user(const char *name);
+/* COMPAT 6.3. False: said why. */
+bool process_pidfile_check(const char *path);
+bool process_pidfile_write(const char *path);
+void process_pidfile_remove(const char *path);
+bool process_daemonize(void);
+void process_limits(const struct config *config);
+
+/* COMPAT 6.4. False: no memory. */
+bool signals_install(struct workers *workers);

@@ -1,0 +1,346 @@
+#include "worker_private.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct control {
+    struct workers *workers;
+    struct reload_request *first, *last; /* one after another; the first is under way */
+    bool is_reloading;
+    struct offload_job job;
+    const struct config *loaded;
+    struct config_problems problems, warnings;
+    struct mail *swaps;        /* one for each worker */
+    _Atomic int swaps_left;
+    struct mail swapped;
+    enum shutdown_mode mode;
+};
+
+struct control *control_create(struct workers *workers)
+{
+    struct control *control = memory_zalloc(sizeof(*control));
+    if (control)
+        control->workers = workers;
+    return control;
+}
+
+void control_destroy(struct control *control)
+{
+    if (!control)
+        return;
+    config_problems_finish(&control->problems);
+    config_problems_finish(&control->warnings);
+    config_release(control->loaded);
+    memory_free(control);
+}
+
+/* -- reload ------------------------------------------------------------------------------------------------------------------ */
+
+static void load(struct offload_job *job)
+{
+    struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
+    struct workers *workers = control->workers;
+    const struct config_load_request request = {
+        .file = workers->config->file, .ticket_keys = workers->ticket_keys, .previous = workers->config};
+    control->loaded = config_load(&request, &control->problems, &control->warnings);
+}
+
+static void tell(struct mail *mail, struct loop *loop)
+{
+    struct reload_request *request = (struct reload_request *)((char *)mail - offsetof(struct reload_request, mail));
+    (void)loop;
+    request->done(request, request->ok, request->problem);
+}
+
+static void begin_reload(struct control *control);
+
+static void end_reload(struct control *control, bool ok)
+{
+    struct reload_request *request = control->first;
+    control->first = request->next;
+    if (!control->first)
+        control->last = NULL;
+    control->is_reloading = false;
+    request->ok = ok;
+    snprintf(request->problem, sizeof(request->problem), "%s",
+             !ok && control->problems.count > 0 && control->problems.lines[0] ? control->problems.lines[0] : "");
+    config_problems_finish(&control->problems);
+    config_problems_finish(&control->warnings);
+    memset(&control->problems, 0, sizeof(control->problems));
+    memset(&control->warnings, 0, sizeof(control->warnings));
+    if (request->done) {
+        request->mail.deliver = tell;
+        loop_post(request->loop, &request->mail);
+    } else {
+        memory_free(request);
+        service_manager_ready();
+    }
+    if (control->first)
+        begin_reload(control);
+}
+
+struct swap {
+    struct mail mail;
+    struct control *control;
+    struct worker *worker;
+    const struct config *config; /* a reference */
+};
+
+static void all_swapped(struct mail *mail, struct loop *loop)
+{
+    struct control *control = (struct control *)((char *)mail - offsetof(struct control, swapped));
+    (void)loop;
+    end_reload(control, true);
+}
+
+static void swap_in(struct mail *mail, struct loop *loop)
+{
+    struct swap *swap = (struct swap *)((char *)mail - offsetof(struct swap, mail));
+    struct control *control = swap->control;
+    struct worker *worker = swap->worker;
+    (void)loop;
+    config_release(worker->clients.config);
+    config_release(worker->servers.config);
+    worker->clients.config = config_acquire(swap->config);
+    worker->servers.config = swap->config;
+    server_set_sweep(&worker->servers);
+    memory_free(swap);
+    if (atomic_fetch_sub(&control->swaps_left, 1) == 1) {
+        control->swapped.deliver = all_swapped;
+        loop_post(control->workers->array[0].loop, &control->swapped);
+    }
+}
+
+struct removed_pool {
+    struct mail mail;
+    struct worker *worker;
+    char name[64];
+};
+
+static void close_removed(struct mail *mail, struct loop *loop)
+{
+    struct removed_pool *removed = (struct removed_pool *)((char *)mail - offsetof(struct removed_pool, mail));
+    struct error why;
+    (void)loop;
+    error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "database removed");
+    client_set_close_database(&removed->worker->clients, removed->name, &why);
+    memory_free(removed);
+}
+
+static void note_removed(struct pool *pool, void *argument)
+{
+    struct workers *workers = argument;
+    log_warning(NULL, "dropping database '%s' as it does not exist anymore or inactive auto-database", pool->key);
+    for (int i = 0; i < workers->count; i++) {
+        struct removed_pool *removed = memory_zalloc(sizeof(*removed));
+        if (!removed)
+            continue;
+        removed->worker = &workers->array[i];
+        removed->mail.deliver = close_removed;
+        snprintf(removed->name, sizeof(removed->name), "%s", pool->key);
+        loop_post(removed->worker->loop, &removed->mail);
+    }
+}
+
+static void configure_log(const struct config *config, bool is_quiet)
+{
+    const struct settings *settings = &config->settings;
+    const struct log_settings log = {
+        .verbose = settings->verbose,
+        .quiet = is_quiet,
+        .logfile = settings->logfile,
+        .syslog = settings->syslog != 0,
+        .syslog_ident = settings->syslog_ident,
+        .syslog_facility = settings->syslog_facility,
+    };
+    log_configure(&log);
+}
+
+/* Published by message to every worker; done when the last has swapped. */
+static bool publish(struct control *control)
+{
+    struct workers *workers = control->workers;
+    const struct config *config = control->loaded;
+    struct swap *swaps[WORKERS_MAX];
+    for (int i = 0; i < workers->count; i++) {
+        swaps[i] = memory_zalloc(sizeof(*swaps[i]));
+        if (swaps[i])
+            continue;
+        while (i-- > 0)
+            memory_free(swaps[i]);
+        return false;
+    }
+    registry_configure(workers->shared.registry, config, note_removed, workers);
+    resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl, config->settings.dns_nxdomain_ttl);
+    configure_log(config, workers->is_quiet);
+    config_release(workers->config);
+    workers->config = config;
+    control->loaded = NULL;
+    atomic_store(&control->swaps_left, workers->count);
+    for (int i = 0; i < workers->count; i++) {
+        *swaps[i] = (struct swap){.mail.deliver = swap_in, .control = control, .worker = &workers->array[i],
+                                  .config = config_acquire(config)};
+        loop_post(workers->array[i].loop, &swaps[i]->mail);
+    }
+    return true;
+}
+
+static void loaded(struct offload_job *job, struct loop *loop)
+{
+    struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
+    (void)loop;
+    for (int i = 0; i < control->warnings.count && i < CONFIG_PROBLEMS_MAX; i++)
+        if (control->warnings.lines[i])
+            log_warning(NULL, "%s", control->warnings.lines[i]);
+    for (int i = 0; i < control->problems.count && i < CONFIG_PROBLEMS_MAX; i++)
+        if (control->problems.lines[i])
+            log_error(NULL, "%s", control->problems.lines[i]);
+    if (control->loaded && publish(control))
+        return;
+    log_warning(NULL, "config file loading failed");
+    end_reload(control, false);
+}
+
+static void begin_reload(struct control *control)
+{
+    control->is_reloading = true;
+    control->job.run = load;
+    control->job.done = loaded;
+    if (!offload_submit(control->workers->offload, OFFLOAD_CONFIG, &control->job, control->workers->array[0].loop))
+        end_reload(control, false);
+}
+
+static void enqueue(struct control *control, struct reload_request *request)
+{
+    request->next = NULL;
+    if (control->last)
+        control->last->next = request;
+    else
+        control->first = request;
+    control->last = request;
+    if (!control->is_reloading)
+        begin_reload(control);
+}
+
+struct order {
+    struct mail mail;
+    struct workers *workers;
+    struct reload_request *reload; /* NULL: a shutdown */
+    enum shutdown_mode mode;
+    bool at_once;
+};
+
+static void shut_down(struct control *control, enum shutdown_mode mode, bool at_once);
+
+static void deliver(struct mail *mail, struct loop *loop)
+{
+    struct order *order = (struct order *)((char *)mail - offsetof(struct order, mail));
+    (void)loop;
+    if (order->reload)
+        enqueue(order->workers->control, order->reload);
+    else
+        shut_down(order->workers->control, order->mode, order->at_once);
+    memory_free(order);
+}
+
+/* To worker 0, where everything is decided. */
+static bool send_order(struct workers *workers, const struct order *order)
+{
+    struct order *sent = memory_zalloc(sizeof(*sent));
+    if (!sent)
+        return false;
+    *sent = *order;
+    sent->mail.deliver = deliver;
+    sent->workers = workers;
+    loop_post(workers->array[0].loop, &sent->mail);
+    return true;
+}
+
+void control_reload(struct workers *workers, struct reload_request *request)
+{
+    if (send_order(workers, &(struct order){.reload = request}))
+        return;
+    request->ok = false;
+    request->mail.deliver = tell;
+    loop_post(request->loop, &request->mail);
+}
+
+void control_reload_signal(struct workers *workers)
+{
+    struct reload_request *request = memory_zalloc(sizeof(*request));
+    service_manager_reloading();
+    if (request)
+        enqueue(workers->control, request);
+}
+
+/* -- shutdown ---------------------------------------------------------------------------------------------------------------- */
+
+struct drain {
+    struct mail mail;
+    struct worker *worker;
+};
+
+static void drain_worker(struct mail *mail, struct loop *loop)
+{
+    struct drain *drain = (struct drain *)((char *)mail - offsetof(struct drain, mail));
+    struct client_set *set = &drain->worker->clients;
+    (void)loop;
+    client_set_drain(set);
+    memory_free(drain);
+}
+
+static void drain(struct workers *workers)
+{
+    registry_drain(workers->shared.registry);
+    for (int i = 0; i < workers->count; i++) {
+        struct drain *sent = memory_zalloc(sizeof(*sent));
+        if (!sent)
+            continue;
+        *sent = (struct drain){.mail.deliver = drain_worker, .worker = &workers->array[i]};
+        loop_post(workers->array[i].loop, &sent->mail);
+    }
+}
+
+static void shut_down(struct control *control, enum shutdown_mode mode, bool at_once)
+{
+    struct workers *workers = control->workers;
+    if (at_once) {
+        loop_stop(workers->array[0].loop);
+        return;
+    }
+    control->mode = mode;
+    atomic_store(&workers->shared.shutdown, mode);
+    acceptor_close_tcp(workers->acceptor);
+    if (mode == SHUTDOWN_WAIT_FOR_SERVERS)
+        drain(workers);
+}
+
+void control_shutdown(struct workers *workers, enum shutdown_mode mode, bool at_once)
+{
+    send_order(workers, &(struct order){.mode = mode, .at_once = at_once});
+}
+
+static void add_size(struct pool *pool, void *argument)
+{
+    *(int *)argument += atomic_load(&pool->published_size);
+}
+
+/* By counters only. */
+void control_look(struct workers *workers)
+{
+    int mode = atomic_load(&workers->shared.shutdown), servers = 0;
+    if (mode == SHUTDOWN_WAIT_FOR_CLIENTS && client_counts_logged_in_now(workers->shared.counts) == 0 &&
+        client_counts_logging_in_now(workers->shared.counts) == 0) {
+        log_info(NULL, "client connections dropped, exiting");
+        loop_stop(workers->array[0].loop);
+    } else if (mode == SHUTDOWN_WAIT_FOR_SERVERS) {
+        registry_each(workers->shared.registry, add_size, &servers);
+        if (servers > 0)
+            return;
+        log_info(NULL, "server connections dropped, exiting");
+        loop_stop(workers->array[0].loop);
+    }
+}

@@ -1,0 +1,33 @@
+/* systemd's notifications (sd_notify(3)); nothing where libsystemd is not built in. COMPAT 6.5. */
+#include "worker_private.h"
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+
+void service_manager_ready(void)
+{
+    sd_notify(0, "READY=1");
+}
+
+void service_manager_stopping(void)
+{
+    sd_notify(0, "STOPPING=1");
+}
+
+void service_manager_reloading(void)
+{
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic());
+}
+#else
+void service_manager_ready(void)
+{
+}
+
+void service_manager_stopping(void)
+{
+}
+
+void service_manager_reloading(void)
+{
+}
+#endif

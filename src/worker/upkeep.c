@@ -1,0 +1,75 @@
+/* What worker 0 does from time to time: pools whose waiters need a new attempt, closing what is of an old epoch, the watchdog, ticks. */
+#include "worker_private.h"
+
+#include "base/memory.h"
+
+#define UPKEEP_PERIOD  (100 * USEC_PER_MSEC)
+#define SWEEP_PERIOD   USEC_PER_SEC
+#define WATCHDOG_LIMIT (2 * USEC_PER_SEC)
+
+static void reconsider_pools(struct workers *workers)
+{
+    size_t count;
+    struct pool **pools = registry_list(workers->shared.registry, &count);
+    usec_t now = loop_now(workers->array[0].loop);
+    for (size_t i = 0; pools && i < count; i++) {
+        struct pool_advice advice = {.order = POOL_NOTHING};
+        if (atomic_load(&pools[i]->waiting) > 0)
+            pool_reconsider(pools[i], now, &advice);
+        server_follow(&workers->array[0].servers, &advice);
+        pool_release_reference(pools[i]);
+    }
+    memory_free(pools);
+}
+
+static void often(void *argument)
+{
+    struct workers *workers = argument;
+    reconsider_pools(workers);
+    control_look(workers);
+}
+
+struct sweep {
+    struct mail mail;
+    struct worker *worker;
+};
+
+static void sweep_worker(struct mail *mail, struct loop *loop)
+{
+    struct sweep *sweep = (struct sweep *)((char *)mail - offsetof(struct sweep, mail));
+    (void)loop;
+    server_set_sweep(&sweep->worker->servers);
+    atomic_store(&sweep->worker->placed, sweep->worker->clients.count);
+    memory_free(sweep);
+}
+
+static void watch(struct worker *worker, usec_t now)
+{
+    static struct log_limit limit;
+    uint32_t held_back;
+    usec_t late = now - atomic_load(&worker->loop->last_turn);
+    if (worker->index > 0 && late > WATCHDOG_LIMIT + SWEEP_PERIOD && log_allow(&limit, 1, &held_back))
+        log_warning(NULL, "worker %d has not turned for %lld s", worker->index, (long long)(late / USEC_PER_SEC));
+}
+
+static void seldom(void *argument)
+{
+    struct workers *workers = argument;
+    usec_t now = loop_now(workers->array[0].loop);
+    for (int i = 0; i < workers->count; i++) {
+        struct sweep *sweep = memory_zalloc(sizeof(*sweep));
+        watch(&workers->array[i], now);
+        if (!sweep)
+            continue;
+        *sweep = (struct sweep){.mail.deliver = sweep_worker, .worker = &workers->array[i]};
+        loop_post(workers->array[i].loop, &sweep->mail);
+    }
+    stats_look(workers);
+}
+
+bool upkeep_start(struct workers *workers)
+{
+    struct loop *loop = workers->array[0].loop;
+    return loop_add_periodic(loop, UPKEEP_PERIOD, often, workers) &&
+           loop_add_periodic(loop, SWEEP_PERIOD, seldom, workers);
+}

@@ -1,0 +1,24 @@
+/* What the files of room worker share. */
+#pragma once
+#include "worker/acceptor.h"
+#include "worker/control.h"
+#include "worker/report.h"
+#include "worker/stats.h"
+#include "worker/workers.h"
+
+/* upkeep: periodic work of worker 0 (and sweeps that it sends to the others). */
+bool upkeep_start(struct workers *workers);
+
+/* stats: the two last ticks. */
+struct stats *stats_create(struct workers *workers);
+void stats_destroy(struct stats *stats);
+
+/* service_manager: sd_notify where it is built in. */
+void service_manager_ready(void);
+void service_manager_stopping(void);
+void service_manager_reloading(void);
+
+/* control: ends worker 0's loop when what a shutdown waits for has come. */
+void control_look(struct workers *workers);
+/* stats: takes a tick when stats_period is over. */
+void stats_look(struct workers *workers);
