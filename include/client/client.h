@@ -74,6 +74,7 @@ struct client {
     bool unit_has_begun;      /* something of the current Sync unit was sent */
     bool tracks_statements;   /* named statements are mapped (transaction and statement mode) */
     bool is_session_mode;     /* keeps its server until it leaves */
+    bool needs_server;        /* a message in the input buffer cannot go on without one */
     bool skips_unit;          /* an error was answered without a server: what follows is dropped up to its Sync */
     bool flush_was_sent;      /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
     bool withheld_sync;       /* a Sync during COPY IN, which the server would ignore, was kept back */
@@ -144,6 +145,9 @@ void attach_leave(struct client *client, const char *reason); /* the client ends
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;
 void cancel_start(struct client *from, const struct cancel_request *request);
+
+/* Sets the time limit that holds now: of a query, of a transaction, of idling in one. */
+void attach_arm(struct client *client);
 
 /* For client/cancel. The waiting client leaves the queue and is told 57014. */
 void requests_cancel_waiting(struct client *client);

@@ -53,6 +53,7 @@ struct ledger {
     struct ledger_entry entries[LEDGER_ENTRIES];
     uint32_t settled, head, tail; /* free-running: [settled, head) has outcomes to be taken, [head, tail) is owed */
     uint32_t syncs;     /* entries owed that end in a ReadyForQuery */
+    uint32_t doubtful_syncs; /* dropped at a CopyInResponse; answered after all if the COPY fails before the server has read them */
     uint8_t status;     /* of the last ReadyForQuery: 'I', 'T', 'E' */
     bool is_skipping;   /* an error came and its Sync was not sent yet */
     bool is_unsynced;   /* extended messages were sent behind the last Sync or Query */

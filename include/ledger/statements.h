@@ -45,6 +45,7 @@ struct client_statement {
     UT_hash_handle hh;
     struct shared_statement *statement; /* a reference */
     char *name; /* significant part; owned */
+    struct statement_delta *defined_by; /* not confirmed yet: whose doing it is */
 };
 struct client_statements {
     struct client_statement *by_name;
@@ -67,7 +68,10 @@ struct server_statements {
     int count;
 };
 void server_statements_init(struct server_statements *statements);
-void server_statements_finish(struct server_statements *statements); /* also: forget all (DEALLOCATE ALL, DISCARD ALL) */
+void server_statements_finish(struct server_statements *statements);
+/* DEALLOCATE ALL, DISCARD ALL were executed: what was parsed before is gone, what is on its way is not. */
+void server_statements_forget(struct server_statements *statements);
+void client_statements_forget(struct client_statements *statements, struct statement_table *table);
 /* Has it, confirmed or being parsed; makes it the most recently used. */
 struct server_statement *server_statements_find(struct server_statements *statements, const struct shared_statement *statement);
 struct server_statement *server_statements_add(struct server_statements *statements, const struct shared_statement *statement);
@@ -77,7 +81,7 @@ struct server_statement *server_statements_take(struct server_statements *statem
 struct server_statement *server_statements_evict(struct server_statements *statements, int limit, const struct server_statement *keep);
 
 const struct client_statement *client_statements_find(const struct client_statements *statements, const char *name);
-/* Forgets all names (DEALLOCATE ALL, DISCARD ALL; the client's end). */
+/* Forgets all names: the client's end. */
 void client_statements_clear(struct client_statements *statements, struct statement_table *table);
 
 /* A change that waits for its answer; the tag of a ledger entry. Owned by the ledger entry; freed by statement_delta_settle. */
@@ -92,6 +96,7 @@ struct statement_delta {
     struct shared_statement *statement;  /* a reference; DEFINE: new, REMOVE: old */
     struct digest128 digest;             /* server's set is concerned: which */
     bool concerns_server;
+    bool counts_for_client;              /* in the client's `unsettled`, although no name of its changes */
     struct server_statement *evicted;    /* EVICT: to put back */
 };
 /* Makes the change at once in the client's names (and/or the server's set) and remembers how to undo it. NULL: no memory or too many (nothing changed). */

@@ -43,6 +43,7 @@ bool attach_send_prefix(struct client *client)
         client_close(client, "out of memory");
         return false;
     }
+    server->unnamed_owner = 0; /* a simple Query drops it */
     for (int i = 0; i < queries; i++)
         ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
     client->prefix_left = (uint8_t)queries;
@@ -69,7 +70,7 @@ static void prefix_ready(struct client *client)
         wanted_parameters_adopt(&client->wanted, &server->parameters);
 }
 
-static void arm_transaction(struct client *client)
+void attach_arm(struct client *client)
 {
     const struct effective *effective = effective_of(client);
     usec_t limit = client->is_in_request ? effective->query_timeout
@@ -101,7 +102,7 @@ static bool take(struct client *client, struct server *server)
     client->unit_has_begun = false;
     client->flush_was_sent = client->withheld_sync = false;
     client_move_state(client, CLIENT_ACTIVE);
-    arm_transaction(client);
+    attach_arm(client);
     if (attach_send_prefix(client))
         requests_go_on(client);
     return true;
@@ -174,6 +175,8 @@ void attach_refused(struct pool_waiter *waiter, const struct error *why)
     pool_waiter_done(waiter);
     if (client->state != CLIENT_CLOSED)
         client_refuse(client, why);
+    else
+        client_free_if_closed(client);
 }
 
 /* -- parting ---------------------------------------------------------------------------------------------------------------- */
@@ -281,10 +284,13 @@ static void ready(struct server *server, bool ours)
                            "transaction blocks not allowed in statement pooling mode");
         return;
     }
-    if (!client->is_session_mode && server_is_clean(server) && client->pass == 0)
+    /* A COPY failed so early that it is not known how many Syncs the server will still answer: the client has its answers, the server is closed. */
+    bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
+                    server->ledger.status == 'I';
+    if (!client->is_session_mode && client->pass == 0 && (server_is_clean(server) || is_spent))
         attach_part(client);
     else
-        arm_transaction(client);
+        attach_arm(client);
 }
 
 static void progress(struct server *server)
@@ -295,7 +301,7 @@ static void progress(struct server *server)
 static void forgot_statements(struct server *server)
 {
     struct client *client = server->owner;
-    client_statements_clear(&client->statements, &client->set->statements);
+    client_statements_forget(&client->statements, &client->set->statements);
 }
 
 /* In answer to the client's own message: it has set it, and it follows the client from now on (MECHANISMS §4.5). */

@@ -1,7 +1,9 @@
-/* CancelRequest: from the connection that brings it to the worker that its key names, to the client there, and back (COMPAT 9.7, PITFALLS §3).
+/* CancelRequest: from the connection that brings it to the worker that its key names, to the client
+ * there, and back (COMPAT 9.7, PITFALLS §3).
  *
- * What travels is an object of its own, which refers to the connection that brought it by a pointer that only that connection's loop looks at, and to the other client by
- * its key. Whoever brought it learns nothing but that it is over: the connection is closed. */
+ * What travels is an object of its own, which refers to the connection that brought it by a pointer
+ * that only that connection's loop looks at, and to the other client by its key. Whoever brought it
+ * learns nothing but that it is over: the connection is closed. */
 #include <string.h>
 
 #include "base/memory.h"
@@ -68,7 +70,8 @@ static void done(void *argument)
     loop_post(cancel->home, &cancel->mail);
 }
 
-/* The table compares bytes only of keys whose seeded hash is the same, so its time says nothing about other keys; what it finds is compared again in constant time. */
+/* The table compares bytes only of keys whose seeded hash is the same, so its time says nothing
+ * about other keys; what it finds is compared again in constant time. */
 static struct client *find_client(const struct cancel *cancel)
 {
     struct client *client;
@@ -86,8 +89,8 @@ static void arrive(struct mail *mail, struct loop *loop)
     struct client *client = find_client(cancel);
 
     (void)loop;
-    cancel->was_delivered = client != NULL && (client->state == CLIENT_WAITING ||
-                                               client->state == CLIENT_ACTIVE);
+    cancel->was_delivered =
+        client != NULL && (client->state == CLIENT_WAITING || client->state == CLIENT_ACTIVE);
     if (!cancel->was_delivered) {
         done(cancel);
     } else if (client->state == CLIENT_ACTIVE) {

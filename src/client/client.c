@@ -8,9 +8,9 @@
 
 /* As SHOW CLIENTS has them; clients in login are not shown there. */
 static const char *const state_names[] = {
-    [CLIENT_FIRST_BYTES] = "login", [CLIENT_LOGIN] = "login",     [CLIENT_MOVING] = "login",
-    [CLIENT_WELCOME] = "waiting",   [CLIENT_IDLE] = "idle",       [CLIENT_WAITING] = "waiting",
-    [CLIENT_ACTIVE] = "active",     [CLIENT_CONSOLE] = "idle",    [CLIENT_CLOSED] = "closed",
+    [CLIENT_FIRST_BYTES] = "login", [CLIENT_LOGIN] = "login",  [CLIENT_MOVING] = "login",
+    [CLIENT_WELCOME] = "waiting",   [CLIENT_IDLE] = "idle",    [CLIENT_WAITING] = "waiting",
+    [CLIENT_ACTIVE] = "active",     [CLIENT_CONSOLE] = "idle", [CLIENT_CLOSED] = "closed",
 };
 
 #define M(name) (1u << CLIENT_##name)
@@ -117,7 +117,8 @@ static void free_client(struct client *client)
     memory_free(client);
 }
 
-/* A granted server that is still on its way refers to the waiter: attach_granted frees the client then. */
+/* A granted server that is still on its way refers to the waiter: attach_granted frees the client
+ * then. */
 static void run_free_task(struct loop_task *task)
 {
     struct client *client = (struct client *)((char *)task - offsetof(struct client, free_task));
@@ -192,7 +193,8 @@ void client_close(struct client *client, const char *reason)
     loop_defer(client->set->loop, LOOP_FREE, &client->free_task);
 }
 
-/* Bytes that nobody has read turn a close into a reset, which can take our last message away from the client: what has arrived by now is read, within reason. */
+/* Bytes that nobody has read turn a close into a reset, which can take our last message away from
+ * the client: what has arrived by now is read, within reason. */
 static void read_what_is_there(struct stream *stream)
 {
     if (stream->is_connecting || stream->is_handshaking || stream->peer_closed ||

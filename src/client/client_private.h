@@ -1,12 +1,15 @@
-/* What the files of room client share about clients that are not logged in yet, and how they end. */
+/* What the files of room client share about clients that are not logged in yet, and how they end.
+ */
 #pragma once
 #include "auth/scram.h"
 #include "client/client_set.h"
 #include "client/scram_cache.h"
 
-#define PASSWORD_MESSAGE_MAX 65536 /* with its head; what a stranger may make us hold (COMPAT 4.2, THREATS §1) */
+#define PASSWORD_MESSAGE_MAX                                                                       \
+    65536 /* with its head; what a stranger may make us hold (COMPAT 4.2, THREATS §1) */
 
-/* The worker is in the low bits of a cancel key's first byte; its highest bit is 0 (COMPAT 9.7). What is left of a 3.0 key is random: 57 bits. */
+/* The worker is in the low bits of a cancel key's first byte; its highest bit is 0 (COMPAT 9.7).
+ * What is left of a 3.0 key is random: 57 bits. */
 #define CANCEL_KEY_WORKER_BITS 0x3f
 #define CANCEL_KEY_RANDOM_BITS 0x40
 _Static_assert(WORKERS_MAX <= CANCEL_KEY_WORKER_BITS + 1, "a worker's number fits a cancel key");
@@ -23,33 +26,35 @@ enum login_method {
 };
 
 enum login_step {
-    LOGIN_STARTING,  /* before the StartupMessage */
-    LOGIN_PASSWORD,  /* the answer to a cleartext or md5 request is due */
+    LOGIN_STARTING, /* before the StartupMessage */
+    LOGIN_PASSWORD, /* the answer to a cleartext or md5 request is due */
     LOGIN_SASL_FIRST,
     LOGIN_SASL_FINAL,
-    LOGIN_HELPER,    /* a helper thread computes; the message that waits for it stays in the input buffer */
-    LOGIN_OVER,      /* authenticated: on the way to the welcome */
+    LOGIN_HELPER, /* a helper thread computes; the message that waits for it stays in the input
+                     buffer */
+    LOGIN_OVER,   /* authenticated: on the way to the welcome */
 };
 
 struct client_login {
-    char address[64];         /* as in the log: "127.0.0.1:5432", "unix(123):6432" */
-    struct tls_context *tls;  /* a reference; NULL: no TLS here */
+    char address[64];        /* as in the log: "127.0.0.1:5432", "unix(123):6432" */
+    struct tls_context *tls; /* a reference; NULL: no TLS here */
     bool admin_listener;
     bool ssl_was_asked, gss_was_asked;
-    struct cancel *cancel;    /* this connection has brought a CancelRequest, which is under way */
+    struct cancel *cancel; /* this connection has brought a CancelRequest, which is under way */
 
     enum login_method method;
     enum login_step step;
-    bool must_fail;           /* nobody can log in by this dialogue: unknown user, or one without a usable secret (THREATS §2.7) */
+    bool must_fail; /* nobody can log in by this dialogue: unknown user, or one without a usable
+                       secret (THREATS §2.7) */
     bool is_console;
     uint8_t md5_salt[4];
     struct auth_secret mock_secret;
     struct scram_server scram;
     struct password_check *check;
     struct scram_cache_wait *wait;
-    uint8_t prelude[128];     /* AuthenticationSASLFinal: goes out in one write with what follows */
+    uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
-    usec_t deadline_at;       /* while it moves */
+    usec_t deadline_at; /* while it moves */
 };
 
 static inline struct client *client_of_deadline(struct deadline *deadline)
@@ -57,14 +62,16 @@ static inline struct client *client_of_deadline(struct deadline *deadline)
     return (struct client *)((char *)deadline - offsetof(struct client, deadline));
 }
 
-/* client/login: authenticated, or not. Both may end the client, or move it to another worker: it is not to be touched afterwards. */
+/* client/login: authenticated, or not. Both may end the client, or move it to another worker: it is
+ * not to be touched afterwards. */
 void login_succeeded(struct client *client);
 void login_failed(struct client *client, const char *text);
 /* The expired function of the set's login_deadlines. */
 void login_expired(struct deadline *deadline, struct deadline_list *list);
 
-/* client/login_methods: settles how the user proves who it is (auth_type and the kind of its secret), and asks. True: an answer is awaited, and goes to
- * login_methods_input. False, and after login_methods_input: it may be gone, as above. */
+/* client/login_methods: settles how the user proves who it is (auth_type and the kind of its
+ * secret), and asks. True: an answer is awaited, and goes to login_methods_input. False, and after
+ * login_methods_input: it may be gone, as above. */
 bool login_methods_start(struct client *client);
 void login_methods_input(struct client *client);
 /* Leaves helpers that are at work for this client; idempotent. */
@@ -87,5 +94,6 @@ void notice_text(struct client *client, enum log_level level, const char *text);
 void notice_closing(struct client *client, const char *reason);
 void notice_pooler_error(struct client *client, const char *text);
 
-/* client/client: frees a closed client without waiting for the end of the turn: its loop has ended. */
+/* client/client: frees a closed client without waiting for the end of the turn: its loop has ended.
+ */
 void client_free_now(struct client *client);

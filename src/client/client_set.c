@@ -50,7 +50,8 @@ void client_set_close_database(struct client_set *set, const char *name, const s
 {
     struct client *client, *next;
 
-    /* One that is closed may take others with it; all of them keep memory and link until the end of the turn. */
+    /* One that is closed may take others with it; all of them keep memory and link until the end of
+     * the turn. */
     for (client = TAILQ_FIRST(&set->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
         if (name != NULL ? uses(client, name) : waits(client))

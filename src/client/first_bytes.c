@@ -1,5 +1,6 @@
-/* From accept to the StartupMessage: TLS in both its ways, SSLRequest, GSSENCRequest, CancelRequest, and what is no PostgreSQL client at all (COMPAT 9.1,
- * THREATS §3, SERVERLESS §3). */
+/* From accept to the StartupMessage: TLS in both its ways, SSLRequest, GSSENCRequest,
+ * CancelRequest, and what is no PostgreSQL client at all (COMPAT 9.1, THREATS §3, SERVERLESS §3).
+ */
 #include <string.h>
 
 #include "client_private.h"
@@ -7,7 +8,8 @@
 
 #define TLS_HANDSHAKE_RECORD 0x16
 
-/* What became of the bytes that were looked at. After FIRST_STOP the client may be closed, on its way elsewhere, or waiting for more. */
+/* What became of the bytes that were looked at. After FIRST_STOP the client may be closed, on its
+ * way elsewhere, or waiting for more. */
 enum first_verdict { FIRST_NEXT, FIRST_STOP };
 
 static enum first_verdict end(struct client *client, const char *reason)
@@ -36,11 +38,12 @@ static enum first_verdict refuse_http(struct client *client)
     return end(client, "HTTP request on the port of PostgreSQL");
 }
 
-/* The bytes are the beginning of an HTTP request; *is_whole: its method and the space behind it are there. No packet of PostgreSQL begins with a letter. */
+/* The bytes are the beginning of an HTTP request; *is_whole: its method and the space behind it are
+ * there. No packet of PostgreSQL begins with a letter. */
 static bool begins_http(struct span input, bool *is_whole)
 {
-    static const char *const methods[] = {"GET ",     "POST ",  "HEAD ",    "PUT ",  "OPTIONS ",
-                                          "DELETE ",  "PATCH ", "CONNECT ", "TRACE ", "PRI "};
+    static const char *const methods[] = {"GET ",    "POST ",  "HEAD ",    "PUT ",   "OPTIONS ",
+                                          "DELETE ", "PATCH ", "CONNECT ", "TRACE ", "PRI "};
 
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         size_t size = strlen(methods[i]);
@@ -64,7 +67,8 @@ static enum first_verdict start_tls(struct client *client)
     return end(client, "TLS handshake failed");
 }
 
-/* A ClientHello where a packet was due. Behind our `N` some drivers send one all the same: to read it as a packet would make no sense of it. */
+/* A ClientHello where a packet was due. Behind our `N` some drivers send one all the same: to read
+ * it as a packet would make no sense of it. */
 static enum first_verdict take_client_hello(struct client *client)
 {
     const struct client_login *login = client->login;

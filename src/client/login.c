@@ -1,5 +1,5 @@
-/* From the StartupMessage to "authenticated": who asks for what, and by which dialogue it is to be proved (COMPAT 4, 9.1, 9.2). */
-#include <stdio.h>
+/* From the StartupMessage to "authenticated": who asks for what, and by which dialogue it is to be
+ * proved (COMPAT 4, 9.1, 9.2). */
 #include <string.h>
 
 #include "base/memory.h"
@@ -93,7 +93,8 @@ static bool accept_names(struct client *client, const struct startup_choice *cho
 
 /* ---- who it is ---- */
 
-/* COMPAT 4.11: the user of the operating system that runs pgweir needs no password for the console. */
+/* COMPAT 4.11: the user of the operating system that runs pgweir needs no password for the console.
+ */
 static bool is_own_user(const struct client *client)
 {
     int64_t pid, uid;
@@ -183,8 +184,8 @@ static bool enter_console(struct client *client)
     if (!client->login->admin_listener && !client->stream.is_local)
         return false;
     client->is_admin = name_list_has(settings->admin_users, client->user_name);
-    client->is_stats_user = settings->auth_type == AUTH_ANY ||
-                            name_list_has(settings->stats_users, client->user_name);
+    client->is_stats_user =
+        settings->auth_type == AUTH_ANY || name_list_has(settings->stats_users, client->user_name);
     return client->is_admin || client->is_stats_user;
 }
 

@@ -1,7 +1,9 @@
-/* The dialogues by which a client proves who it is: cleartext, md5, SCRAM-SHA-256 (COMPAT 4.2, 4.3).
+/* The dialogues by which a client proves who it is: cleartext, md5, SCRAM-SHA-256
+ * (COMPAT 4.2, 4.3).
  *
- * A name that nobody has, or whose secret is of no use here, goes through the dialogue of most known users and fails at its end, with the same text and the same work
- * (THREATS §2.7). PBKDF2 runs on helper threads only. */
+ * A name that nobody has, or whose secret is of no use here, goes through the dialogue of most
+ * known users and fails at its end, with the same text and the same work (THREATS §2.7). PBKDF2
+ * runs on helper threads only. */
 #include <stdio.h>
 #include <string.h>
 
@@ -410,8 +412,7 @@ static bool take_sasl_first(struct client *client, const struct message *message
     if (mechanism == NULL)
         return refuse_sasl_message(client);
     if (strcmp(mechanism, SCRAM_MECHANISM) != 0)
-        return refuse_packet(client,
-                             "client selected an invalid SASL authentication mechanism");
+        return refuse_packet(client, "client selected an invalid SASL authentication mechanism");
     if (!cursor_finished(&body) || size < 0 || (size_t)size != data.size)
         return refuse_sasl_message(client);
     if (!answer_sasl_first(client, data))
@@ -434,7 +435,8 @@ static void keys_made(void *argument, bool ok)
         client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
 }
 
-/* A plain password has no keys until they are derived. False: they are being made, or the client was refused. */
+/* A plain password has no keys until they are derived. False: they are being made, or the client
+ * was refused. */
 static bool provide_keys(struct client *client)
 {
     struct client_set *set = client->set;
@@ -450,8 +452,7 @@ static bool provide_keys(struct client *client)
         .salt = login->scram.verifier.salt,
         .iterations = login->scram.verifier.iterations,
     };
-    bool is_known =
-        scram_cache_get(set->shared->scram_cache, &subject, stored_key, server_key);
+    bool is_known = scram_cache_get(set->shared->scram_cache, &subject, stored_key, server_key);
     if (login->must_fail) /* it was looked up only for the time that this takes */
         return true;
     if (is_known) {

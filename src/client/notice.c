@@ -1,11 +1,13 @@
-/* Errors that clients are told, and lines of the log about them (COMPAT 8.2, 8.3). What a stranger can cause is limited (THREATS §5.2). */
+/* Errors that clients are told, and lines of the log about them (COMPAT 8.2, 8.3). What a stranger
+ * can cause is limited (THREATS §5.2). */
 #include <stdio.h>
 
 #include "client_private.h"
 #include "startup_parameters.h"
 #include "wire/build.h"
 
-/* Each kind of line that connections which are not logged in can cause. A site with more logins than that a second has other ways to count them. */
+/* Each kind of line that connections which are not logged in can cause. A site with more logins
+ * than that a second has other ways to count them. */
 #define LINES_PER_SECOND 1000
 /* Of one foreign text. */
 #define SHOWN_MAX 128

@@ -24,6 +24,8 @@ static enum take malformed(struct request_walk *walk)
 
 static enum take no_memory(struct request_walk *walk)
 {
+    if (walk->client->server)
+        walk->client->server->must_close = true;
     return request_refuse(walk, SQLSTATE_OUT_OF_MEMORY, "out of memory for prepared statements");
 }
 
@@ -50,6 +52,14 @@ static bool put_close(struct request_walk *walk, const char *name)
     return request_put(walk, out.data, out.size);
 }
 
+/* What later units find on the server depends on it, too. */
+static void count_for_client(struct client *client, struct statement_delta *delta)
+{
+    delta->counts_for_client = true;
+    client->statements.unsettled++;
+    client->delta_unit = client->unit;
+}
+
 /* What the server holds beyond the limit is closed in the same write. */
 static bool evict(struct request_walk *walk, const struct server_statement *keep)
 {
@@ -65,6 +75,7 @@ static bool evict(struct request_walk *walk, const struct server_statement *keep
         no_memory(walk);
         return false;
     }
+    count_for_client(client, delta);
     expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, delta);
     return true;
 }
@@ -91,6 +102,7 @@ static bool make_held(struct request_walk *walk, const struct shared_statement *
         statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
         return false;
     }
+    count_for_client(client, delta);
     expect(client, LEDGER_PARSE, LEDGER_SWALLOW, 0, delta);
     return true;
 }
@@ -196,8 +208,10 @@ static enum take forward(struct request_walk *walk, const struct message *messag
 
 enum take prepared_parse(struct request_walk *walk, const struct message *message)
 {
-    if (message->body.size > 0 && message->body.data[0] == 0)
+    if (message->body.size > 0 && message->body.data[0] == 0) {
+        walk->client->server->unnamed_owner = walk->client->id;
         return forward(walk, message, LEDGER_PARSE);
+    }
     if (message->body.size + MESSAGE_HEAD < message->size)
         return request_want_whole(walk, message);
     if (depends_on_earlier_unit(walk->client))
@@ -248,6 +262,19 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     return TAKE_NEXT;
 }
 
+/* The unnamed statement that the server holds may be another client's: it is closed in front, so that PostgreSQL says that there is none. */
+static bool hide_foreign_unnamed(struct request_walk *walk)
+{
+    struct client *client = walk->client;
+    if (client->server->unnamed_owner == client->id || client->server->unnamed_owner == 0)
+        return true;
+    if (!put_close(walk, ""))
+        return false;
+    client->server->unnamed_owner = 0;
+    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, NULL);
+    return true;
+}
+
 enum take prepared_bind(struct request_walk *walk, const struct message *message)
 {
     struct bind_message bind;
@@ -256,7 +283,7 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
     if (!bind_message_read(message->body, &bind, &need_more))
         return is_whole ? malformed(walk) : request_want_whole(walk, message);
     if (bind.statement[0] == 0)
-        return forward(walk, message, LEDGER_BIND);
+        return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_BIND) : TAKE_STOP;
     if (depends_on_earlier_unit(walk->client))
         return request_hold(walk);
     return bind_named(walk, message, &bind);
@@ -268,8 +295,10 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
     struct target_message target;
     if (!target_message_read(message->body, &target))
         return malformed(walk);
-    if (target.kind != 'S' || target.name[0] == 0)
+    if (target.kind != 'S')
         return forward(walk, message, LEDGER_DESCRIBE);
+    if (target.name[0] == 0)
+        return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_DESCRIBE) : TAKE_STOP;
     if (depends_on_earlier_unit(client))
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);

@@ -37,6 +37,7 @@ bool request_put(struct request_walk *walk, const void *data, size_t size)
         return false;
     if (stream_put(&walk->client->server->stream, data, size))
         return true;
+    walk->client->server->must_close = true; /* what it was told and what is expected of it differ now */
     client_close(walk->client, "out of memory");
     return false;
 }
@@ -189,6 +190,7 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
     bool tracks = client->tracks_statements;
     switch (message->type) {
     case 'Q':
+        client->server->unnamed_owner = 0;
         return forward_unit_end(walk, message, LEDGER_QUERY);
     case 'P':
         return tracks ? prepared_parse(walk, message)
@@ -299,7 +301,7 @@ static bool must_wait_for_prefix(const struct client *client, const struct messa
 static bool is_held(struct client *client, const struct message *message)
 {
     struct server *server = client->server;
-    if (client->unit_has_begun)
+    if (client->unit_has_begun || server->ledger.copy_in)
         return false;
     if (client->prefix_left > 0)
         return server->ledger.syncs > client->prefix_left || must_wait_for_prefix(client, message);
@@ -311,6 +313,13 @@ static bool is_held(struct client *client, const struct message *message)
 static enum take make_room(struct request_walk *walk)
 {
     static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+    struct server *server = walk->client->server;
+    struct ledger_entry entry;
+    if (ledger_has_settled(&server->ledger)) { /* skipped while nothing is owed: nobody else would hear of them */
+        while (walk->client->server && ledger_take_settled(&server->ledger, &entry))
+            attach_server_events.settled(server, &entry);
+        return walk->client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
+    }
     if (!walk->client->flush_was_sent && !request_put(walk, flush, sizeof(flush)))
         return TAKE_STOP;
     walk->client->flush_was_sent = true;
@@ -333,16 +342,21 @@ static enum take take_message(struct request_walk *walk, const struct message *m
     if (!client->server) {
         if (take_without_server(walk, message, &take))
             return take;
+        client->needs_server = true;
         loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
         return TAKE_STOP;
     }
     if (!ledger_has_room(&client->server->ledger, LEDGER_ROOM))
         return make_room(walk);
-    if (message->type != 'd' && is_held(client, message))
+    bool is_of_copy = strchr("dcfH", message->type) != NULL;
+    if (!is_of_copy && is_held(client, message))
         return request_hold(walk);
     client->flush_was_sent = false;
-    if (message->type != 'd' && message->type != 'H')
+    bool begins = !is_of_copy && !client->is_in_request;
+    if (!is_of_copy)
         requests_begin(client);
+    if (begins)
+        attach_arm(client);
     uint64_t before = client->stream.in_start + walk->run;
     take = take_with_server(walk, message);
     if (client->state != CLIENT_CLOSED && client->stream.in_start + walk->run != before)
@@ -353,6 +367,11 @@ static enum take take_message(struct request_walk *walk, const struct message *m
 static enum take take_one(struct request_walk *walk)
 {
     struct client *client = walk->client;
+    if (stream_is_blocked(&client->stream)) { /* who does not read its answers is not read, either */
+        if (request_flush(walk))
+            stream_pause(&client->stream);
+        return TAKE_STOP;
+    }
     if (client->server && stream_is_blocked(&client->server->stream)) {
         if (request_flush(walk))
             stream_pause(&client->stream); /* until the server has taken what it has (progress) */
@@ -392,8 +411,12 @@ void requests_process(struct client *client)
     while (take_one(&walk) == TAKE_NEXT)
         if (client->state == CLIENT_CLOSED)
             return;
-    if (client->state != CLIENT_CLOSED)
-        request_flush(&walk);
+    if (client->state == CLIENT_CLOSED || !request_flush(&walk))
+        return;
+    /* The end of a COPY that had failed brings no ReadyForQuery: nothing else would part them. */
+    if (client->state == CLIENT_ACTIVE && !client->is_session_mode && !client->is_in_request &&
+        !client->unit_has_begun && client->pass == 0 && server_is_clean(client->server))
+        attach_part(client);
 }
 
 void requests_go_on(struct client *client)
@@ -405,8 +428,14 @@ void requests_go_on(struct client *client)
 void requests_grant_task(struct loop_task *task)
 {
     struct client *client = (struct client *)((char *)task - offsetof(struct client, grant_task));
-    if (client->state == CLIENT_IDLE)
-        attach_acquire(client);
+    if (client->state != CLIENT_IDLE)
+        return;
+    if (!client->needs_server) { /* what is left in the buffer may need none */
+        requests_process(client);
+        return;
+    }
+    client->needs_server = false;
+    attach_acquire(client);
 }
 
 static void input(struct stream *stream)
@@ -421,6 +450,7 @@ static void drained(struct stream *stream)
     struct client *client = client_of_stream(stream);
     if (client->server)
         stream_resume(&client->server->stream);
+    stream_resume(stream);
 }
 
 static void closed(struct stream *stream, enum stream_end end, const struct error *why)

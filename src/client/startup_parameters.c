@@ -65,8 +65,7 @@ static bool take_tracked(struct reading *reading, const char *name, const char *
         return true;
     if (strlen(value) > PARAMETER_VALUE_MAX)
         return error_set(reading->error, SQLSTATE_INVALID_PARAMETER,
-                         "startup parameter %s is longer than %d bytes", name,
-                         PARAMETER_VALUE_MAX);
+                         "startup parameter %s is longer than %d bytes", name, PARAMETER_VALUE_MAX);
     return wanted_parameters_set(reading->wanted, slot, value) ||
            error_set(reading->error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
 }

@@ -1,5 +1,5 @@
-/* From "authenticated" to the login answer: limits, database and pool, the move to a home worker, the wait until a server of the pool has logged in once (COMPAT 9.3,
- * MECHANISMS §2.5). */
+/* From "authenticated" to the login answer: limits, database and pool, the move to a home worker,
+ * the wait until a server of the pool has logged in once (COMPAT 9.3, MECHANISMS §2.5). */
 #include <string.h>
 #include <strings.h>
 
@@ -9,7 +9,8 @@
 #include "wire/build.h"
 
 /* All that clients asked for, and what a server says, which its login bounds. */
-#define ANSWER_MAX (PARAMETER_WANTED_MAX * (PARAMETER_VALUE_MAX + PARAMETER_NAME_MAX + 8) + 1024 * 1024)
+#define ANSWER_MAX                                                                                 \
+    (PARAMETER_WANTED_MAX * (PARAMETER_VALUE_MAX + PARAMETER_NAME_MAX + 8) + 1024 * 1024)
 
 /* ---- limits ---- */
 
@@ -29,8 +30,7 @@ static bool refuse_memory(struct client *client)
 static bool count_client(struct client *client)
 {
     struct client_counts *counts = client->set->shared->counts;
-    int limit =
-        client->login->is_console ? 0 : client->set->config->settings.max_client_conn;
+    int limit = client->login->is_console ? 0 : client->set->config->settings.max_client_conn;
 
     if (!client_counts_logged_in(counts, limit))
         return refuse_limit(client, "no more connections allowed (max_client_conn)");
@@ -46,8 +46,8 @@ static bool count_names(struct client *client)
     bool reached;
 
     config_effective(client->set->config, client->database, NULL, client->user, &effective);
-    client->database_count = client_count_database(
-        counts, client->database_name, effective.max_db_client_connections, &reached);
+    client->database_count = client_count_database(counts, client->database_name,
+                                                   effective.max_db_client_connections, &reached);
     if (client->database_count == NULL)
         return reached ? refuse_limit(client, "client connections exceeded "
                                               "(max_db_client_connections)")
@@ -197,7 +197,8 @@ static void say_untracked(struct client *client, const struct pool_welcome *welc
     }
 }
 
-/* The client's own value where it asked for one. `welcome` may be NULL (the console): only those then. */
+/* The client's own value where it asked for one. `welcome` may be NULL (the console): only those
+ * then. */
 static void say_tracked(struct client *client, const struct pool_welcome *welcome,
                         struct bytes *out)
 {
@@ -212,6 +213,9 @@ static void say_tracked(struct client *client, const struct pool_welcome *welcom
             value = value_in(welcome, names->names[slot]);
         if (value == NULL)
             continue;
+        /* What it did not ask for it wants as the pool's first server had it: another client's SET must not show (PITFALLS row 9). */
+        if (welcome != NULL && !wanted_parameters_set(&client->wanted, slot, value))
+            out->failed = true;
         build_parameter_status(out, names->names[slot], value);
         told_parameters_set(&client->told, slot, value);
     }
@@ -296,8 +300,8 @@ static void say_welcome(struct client *client, struct pool_welcome *welcome)
 
 /* ---- waiting for the pool's first server ---- */
 
-/* The server was lent only as a sign that it is there. It goes on to the next who waits at the end of the turn: at once, a thousand who wait for the same would be a
- * thousand calls deep. */
+/* The server was lent only as a sign that it is there. It goes on to the next who waits at the end
+ * of the turn: at once, a thousand who wait for the same would be a thousand calls deep. */
 static void pass_on(struct server *server)
 {
     server_detach(server, false, "client disconnect while server was not ready");
@@ -330,6 +334,8 @@ static void refused(struct pool_waiter *waiter, const struct error *why)
     pool_waiter_done(waiter);
     if (client->state != CLIENT_CLOSED)
         client_refuse(client, why);
+    else
+        client_free_if_closed(client);
 }
 
 /* True: a server was there, and is on its way back. False: the client waits, or was refused. */
@@ -396,9 +402,12 @@ static const struct stream_events console_events = {
 static void say_console_parameters(struct bytes *out)
 {
     static const char *const pairs[][2] = {
-        {"server_version", "1.25.2/bouncer"}, {"client_encoding", "UTF8"},
-        {"server_encoding", "UTF8"},          {"DateStyle", "ISO"},
-        {"TimeZone", "GMT"},                  {"standard_conforming_strings", "on"},
+        {"server_version", "1.25.2/bouncer"},
+        {"client_encoding", "UTF8"},
+        {"server_encoding", "UTF8"},
+        {"DateStyle", "ISO"},
+        {"TimeZone", "GMT"},
+        {"standard_conforming_strings", "on"},
         {"is_superuser", "on"},
     };
 

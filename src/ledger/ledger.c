@@ -137,6 +137,7 @@ static enum ledger_verdict match_row_description(struct ledger *ledger)
 static enum ledger_verdict match_command_end(struct ledger *ledger, uint8_t type)
 {
     ledger->copy_in = ledger->copy_out = ledger->copy_both = false;
+    ledger->doubtful_syncs = 0;
     struct ledger_entry *head = head_of(ledger);
     if (head && head->kind == LEDGER_QUERY && type != 's')
         return verdict_for(head);
@@ -155,6 +156,7 @@ static void drop_syncs_up_to_copy_end(struct ledger *ledger)
             at_end = true;
         if (!at_end && entry->kind == LEDGER_SYNC) {
             ledger->syncs--;
+            ledger->doubtful_syncs++;
             continue;
         }
         *entry_at(ledger, to++) = *entry;
@@ -206,7 +208,15 @@ static enum ledger_verdict match_error(struct ledger *ledger)
 static enum ledger_verdict match_ready(struct ledger *ledger, uint8_t status)
 {
     struct ledger_entry *head = head_of(ledger);
-    if (!head || !ends_in_ready(head->kind) || (status != 'I' && status != 'T' && status != 'E'))
+    if (status != 'I' && status != 'T' && status != 'E')
+        return LEDGER_UNASKED;
+    if (!head && ledger->doubtful_syncs > 0) {
+        ledger->doubtful_syncs--;
+        ledger->status = status;
+        ledger->is_skipping = ledger->is_unsynced = false;
+        return LEDGER_READY;
+    }
+    if (!head || !ends_in_ready(head->kind))
         return LEDGER_UNASKED;
     bool is_ours = head->action != LEDGER_FORWARD;
     ledger->status = status;
@@ -277,7 +287,7 @@ bool ledger_take_settled(struct ledger *ledger, struct ledger_entry *entry)
 
 bool ledger_is_free(const struct ledger *ledger)
 {
-    return ledger_is_empty(ledger) && ledger->status == 'I' && !ledger->is_skipping &&
+    return ledger_is_empty(ledger) && ledger->doubtful_syncs == 0 && ledger->status == 'I' && !ledger->is_skipping &&
            !ledger->is_unsynced && !ledger->copy_in && !ledger->copy_out && !ledger->copy_both;
 }
 

@@ -116,6 +116,18 @@ void server_statements_finish(struct server_statements *statements)
     }
 }
 
+void server_statements_forget(struct server_statements *statements)
+{
+    struct server_statement *held, *next;
+    for (held = TAILQ_FIRST(&statements->lru); held; held = next) {
+        next = TAILQ_NEXT(held, lru_link);
+        if (!held->is_confirmed)
+            continue;
+        take_out(statements, held);
+        memory_free(held);
+    }
+}
+
 static struct server_statement *find_held(struct server_statements *statements,
                                           struct digest128 digest)
 {
@@ -221,6 +233,14 @@ void client_statements_clear(struct client_statements *statements, struct statem
         forget_name(statements, table, entry);
 }
 
+void client_statements_forget(struct client_statements *statements, struct statement_table *table)
+{
+    struct client_statement *entry, *next;
+    HASH_ITER (hh, statements->by_name, entry, next)
+        if (!entry->defined_by)
+            forget_name(statements, table, entry);
+}
+
 static bool add_name(struct client_statements *statements, const char *name,
                      struct shared_statement *statement)
 {
@@ -284,6 +304,7 @@ struct statement_delta *client_statements_define(struct client_statements *state
         free_delta(delta, table);
         return NULL;
     }
+    find_name(statements, name)->defined_by = delta;
     statements->unsettled++;
     return delta;
 }
@@ -355,7 +376,7 @@ static void undo_on_client(struct statement_delta *delta, struct client_statemen
                            struct statement_table *table)
 {
     struct client_statement *entry = find_name(client, delta->name);
-    if (delta->kind == DELTA_DEFINE && entry && entry->statement == delta->statement)
+    if (delta->kind == DELTA_DEFINE && entry && entry->defined_by == delta)
         forget_name(client, table, entry);
     if (delta->kind == DELTA_REMOVE && delta->statement) {
         if (entry)
@@ -364,16 +385,24 @@ static void undo_on_client(struct statement_delta *delta, struct client_statemen
     }
 }
 
+static void confirm_on_client(struct statement_delta *delta, struct client_statements *client)
+{
+    struct client_statement *entry = find_name(client, delta->name);
+    if (entry && entry->defined_by == delta)
+        entry->defined_by = NULL;
+}
+
 void statement_delta_settle(struct statement_delta *delta, bool done,
                             struct client_statements *client, struct statement_table *table,
                             struct server_statements *server)
 {
     if (delta->concerns_server && server)
         settle_on_server(delta, done, server);
-    if (delta->name && client) {
+    if (client && (delta->name || delta->counts_for_client))
         client->unsettled--;
-        if (!done)
-            undo_on_client(delta, client, table);
-    }
+    if (client && delta->name && !done)
+        undo_on_client(delta, client, table);
+    if (client && delta->name && done)
+        confirm_on_client(delta, client);
     free_delta(delta, table);
 }

@@ -290,7 +290,9 @@ static struct pool_member *find_current(struct pool *pool, struct pool_shard *sh
     return member;
 }
 
-enum pool_verdict pool_acquire(struct pool *pool, int worker, struct pool_waiter *waiter,
+/* A struct of arguments would be filled for each query: seven in registers cost less. */
+enum pool_verdict pool_acquire(/* NOLINT(readability-function-size) */
+                               struct pool *pool, int worker, struct pool_waiter *waiter,
                                usec_t now, struct pool_member **member, struct pool_advice *advice,
                                struct error *error)
 {

@@ -1,5 +1,6 @@
 #include "pool/registry.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct limits *registry_limits(struct registry *registry)
 
 static void drop(struct registry *registry, struct pool *pool)
 {
+    assert(registry->pools != NULL);
     HASH_DEL(registry->pools, pool);
     pool_release_reference(pool);
 }

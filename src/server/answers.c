@@ -221,8 +221,7 @@ static void note_tag(struct server *server, const struct message *message)
         return;
     if (strcmp(tag, "DEALLOCATE ALL") != 0 && strcmp(tag, "DISCARD ALL") != 0)
         return;
-    server_statements_finish(&server->statements);
-    server_statements_init(&server->statements);
+    server_statements_forget(&server->statements);
     if (server->events)
         server->events->forgot_statements(server);
 }
@@ -248,9 +247,13 @@ static enum take take_answer(struct walk *walk, const struct message *message)
     struct server *server = walk->server;
     switch (ledger_match(&server->ledger, message->type, 0)) {
     case LEDGER_TO_CLIENT:
+        if (message->type == 'C')
+            note_tag(server, message);
         walk->run += message->size;
         break;
     case LEDGER_TO_NOBODY:
+        if (message->type == 'C')
+            note_tag(server, message);
         if (!swallow(walk, message->size))
             return TAKE_STOP;
         break;
@@ -260,8 +263,6 @@ static enum take take_answer(struct walk *walk, const struct message *message)
     case LEDGER_UNASKED:
         return unasked(walk);
     }
-    if (message->type == 'C')
-        note_tag(server, message);
 #ifdef PGWEIR_BREAK_EARLY_RELEASE
     if (!break_early(walk, message))
         return TAKE_STOP;
@@ -278,7 +279,7 @@ static enum take take_answer(struct walk *walk, const struct message *message)
 
 static bool may_come_in_parts(uint8_t type)
 {
-    return type == 'D' || type == 'd' || type == 'T' || type == 'V' || type == 't';
+    return type == 'D' || type == 'd' || type == 'V';
 }
 
 /* The head of a message whose rest is still to come. */

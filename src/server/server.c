@@ -51,6 +51,11 @@ static void run_release_task(struct loop_task *task)
     struct server *server = server_of_release_task(task);
     if (server->owner || (server->state != SERVER_ACTIVE && server->state != SERVER_TESTED))
         return;
+    if (server->ledger.error_in_swallowed) {
+        server_close(server, "reset query failed", NULL);
+        return;
+    }
+    deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
     if (server_is_clean(server))
         server_release(server);
@@ -158,6 +163,8 @@ bool server_is_clean(const struct server *server)
            !server->must_close && !stream_is_blocked(&server->stream);
 }
 
+#define RESET_LIMIT (15 * USEC_PER_SEC)
+
 static bool start_reset(struct server *server)
 {
     const char *query = server->set->config->settings.server_reset_query;
@@ -174,6 +181,10 @@ static bool start_reset(struct server *server)
         return true;
     }
     ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
+    usec_t limit = server->set->config->settings.server_connect_timeout;
+    deadline_set(&server->set->connect_deadlines, &server->deadline,
+                 loop_now(server->set->loop) + (limit > 0 ? limit : RESET_LIMIT));
+    server->unnamed_owner = 0;
     server_move_state(server, SERVER_TESTED);
     return true;
 }
@@ -288,6 +299,19 @@ void server_log_closing(struct server *server, const char *reason)
     log_info(&server->subject, "closing because: %s (age=%llds)", reason, (long long)age);
 }
 
+/* At shutdown nothing is opened any more: a reserved place is given back. */
+static void decline(struct pool_advice *advice)
+{
+    while (advice->order != POOL_NOTHING) {
+        struct pool *pool = advice->pool;
+        enum pool_order order = advice->order;
+        advice->order = POOL_NOTHING;
+        if (order == POOL_OPEN)
+            pool_open_abandoned(pool, advice);
+        pool_release_reference(pool);
+    }
+}
+
 /* Its end was seen, or waited for long enough: the place is given back. */
 static void finish_close(struct server *server)
 {
@@ -304,8 +328,8 @@ static void finish_close(struct server *server)
     loop_defer(set->loop, LOOP_FREE, &server->free_task);
     if (!set->is_shutting_down)
         server_follow(set, &advice);
-    else if (advice.order != POOL_NOTHING)
-        pool_release_reference(advice.pool);
+    else
+        decline(&advice);
 }
 
 static void closing_input(struct stream *stream)
