@@ -1,9 +1,11 @@
 /* client: one downstream connection, from first byte to last.
  *
- * Owned by the client_set of the worker it is on; moves at most once, after authentication, to a home worker of its pool (MECHANISMS §2.5), before
- * BackendKeyData is written. Reads its own messages, waits for servers, and parts from them; what a server owes is in the server's ledger.
+ * Owned by the client_set of the worker it is on; moves at most once, after authentication, to a
+ * home worker of its pool (MECHANISMS §2.5), before BackendKeyData is written. Reads its own
+ * messages, waits for servers, and parts from them; what a server owes is in the server's ledger.
  *
- * All functions run on the client's loop. After client_close the memory stays until the LOOP_FREE phase, and longer while a granted server is on its way.
+ * All functions run on the client's loop. After client_close the memory stays until the LOOP_FREE
+ * phase, and longer while a granted server is on its way.
  */
 #pragma once
 #include "base/log.h"
@@ -15,18 +17,19 @@
 #include "server/server.h"
 
 struct client_set;
-struct client_login; /* of client/login: what only first bytes and login need; freed when it is over */
+struct client_login; /* of client/login: what only first bytes and login need; freed when it is over
+                      */
 struct console_session; /* of admin */
 
-#define CLIENT_STATES(X)                                                                            \
-    X(FIRST_BYTES) /* TLS, SSLRequest, cancel, until the StartupMessage */                          \
-    X(LOGIN)       /* authentication */                                                             \
-    X(MOVING)      /* in the mail to its home worker */                                             \
-    X(WELCOME)     /* authenticated, waits until a server of its pool has logged in once */         \
-    X(IDLE)        /* logged in, no server, nothing asked */                                        \
-    X(WAITING)     /* in the waiting queue with a query */                                          \
-    X(ACTIVE)      /* has a server */                                                               \
-    X(CONSOLE)     /* logged in to database pgbouncer */                                            \
+#define CLIENT_STATES(X)                                                                           \
+    X(FIRST_BYTES) /* TLS, SSLRequest, cancel, until the StartupMessage */                         \
+    X(LOGIN)       /* authentication */                                                            \
+    X(MOVING)      /* in the mail to its home worker */                                            \
+    X(WELCOME)     /* authenticated, waits until a server of its pool has logged in once */        \
+    X(IDLE)        /* logged in, no server, nothing asked */                                       \
+    X(WAITING)     /* in the waiting queue with a query */                                         \
+    X(ACTIVE)      /* has a server */                                                              \
+    X(CONSOLE)     /* logged in to database pgbouncer */                                           \
     X(CLOSED)
 enum client_state {
 #define CLIENT_STATE_ENUM(name) CLIENT_##name,
@@ -41,49 +44,51 @@ struct client {
     struct client_set *set;
     enum client_state state;
     TAILQ_ENTRY(client) link;
-    struct deadline deadline;       /* login, wait or idle: by state */
+    struct deadline deadline; /* login, wait or idle: by state */
     struct loop_task grant_task, free_task;
-    struct mail mail;               /* while MOVING, and for cancels */
+    struct mail mail; /* while MOVING, and for cancels */
 
     struct client_login *login;
     struct console_session *console;
-    struct database_entry *database; /* references */
-    struct user_entry *user;         /* login user; may be NULL (any) */
-    char *user_name, *database_name; /* owned */
-    struct pool *pool;               /* a reference; NULL for the console */
+    struct database_entry *database;                  /* references */
+    struct user_entry *user;                          /* login user; may be NULL (any) */
+    char *user_name, *database_name;                  /* owned */
+    struct pool *pool;                                /* a reference; NULL for the console */
     struct client_count *database_count, *user_count; /* counted there; NULL: not */
-    bool is_counted;                 /* in counts->logged_in (else in counts->logging_in) */
+    bool is_counted; /* in counts->logged_in (else in counts->logging_in) */
     bool is_admin, is_stats_user;
 
-    UT_hash_handle hh;               /* of the set's table by cancel key */
-    uint8_t cancel_key[32];          /* process id and secret as the client has them */
-    uint32_t cancel_key_size;        /* 8 (3.0), or up to 32 (3.2) */
-    uint32_t protocol;               /* negotiated: PROTOCOL_3_0 or PROTOCOL_3_2 */
+    UT_hash_handle hh;        /* of the set's table by cancel key */
+    uint8_t cancel_key[32];   /* process id and secret as the client has them */
+    uint32_t cancel_key_size; /* 8 (3.0), or up to 32 (3.2) */
+    uint32_t protocol;        /* negotiated: PROTOCOL_3_0 or PROTOCOL_3_2 */
 
     struct pool_waiter waiter;
-    struct server *server;           /* while ACTIVE */
+    struct server *server; /* while ACTIVE */
     struct wanted_parameters wanted;
     struct told_parameters told;
     struct client_statements statements;
 
-    uint32_t pass;            /* bytes still to come of a message that is being passed on (or dropped) in parts */
+    uint32_t
+        pass; /* bytes still to come of a message that is being passed on (or dropped) in parts */
     bool pass_to_server;
-    bool is_in_request;       /* a query was begun: query_start, xact_start count */
+    bool is_in_request; /* a query was begun: query_start, xact_start count */
     bool is_in_transaction;
-    uint8_t prefix_left;      /* Query messages of its settings that are not confirmed yet */
-    bool unit_has_begun;      /* something of the current Sync unit was sent */
-    bool tracks_statements;   /* named statements are mapped (transaction and statement mode) */
-    bool is_session_mode;     /* keeps its server until it leaves */
-    bool needs_server;        /* a message in the input buffer cannot go on without one */
-    bool skips_unit;          /* an error was answered without a server: what follows is dropped up to its Sync */
-    bool flush_was_sent;      /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
-    bool withheld_sync;       /* a Sync during COPY IN, which the server would ignore, was kept back */
-    bool must_close;          /* Terminate was read, or an error: closes when what went before is sent */
-    bool was_notified;        /* query_wait_notify was said for this wait */
-    uint32_t unit;            /* number of the Sync unit that is being read */
-    uint32_t delta_unit;      /* unit of the last statement delta */
+    uint8_t prefix_left;    /* Query messages of its settings that are not confirmed yet */
+    bool unit_has_begun;    /* something of the current Sync unit was sent */
+    bool tracks_statements; /* named statements are mapped (transaction and statement mode) */
+    bool is_session_mode;   /* keeps its server until it leaves */
+    bool needs_server;      /* a message in the input buffer cannot go on without one */
+    bool skips_unit; /* an error was answered without a server: what follows is dropped up to its
+                        Sync */
+    bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
+    bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
+    bool must_close;     /* Terminate was read, or an error: closes when what went before is sent */
+    bool was_notified;   /* query_wait_notify was said for this wait */
+    uint32_t unit;       /* number of the Sync unit that is being read */
+    uint32_t delta_unit; /* unit of the last statement delta */
     usec_t connect_time, request_time, query_start, xact_start, wait_start;
-    struct effective effective;      /* what holds for it, of the snapshot with this generation */
+    struct effective effective; /* what holds for it, of the snapshot with this generation */
     uint64_t effective_generation;
 };
 
@@ -96,51 +101,61 @@ static inline struct client *client_of_waiter(struct pool_waiter *waiter)
     return (struct client *)((char *)waiter - offsetof(struct client, waiter));
 }
 
-/* Takes over an accepted socket on this worker and starts with first_bytes. Counts it in counts->logging_in (which the acceptor has raised already). */
-void client_accept(struct client_set *set, int fd, const struct address *peer, struct listener_entry *listener);
+/* Takes over an accepted socket on this worker and starts with first_bytes. Counts it in
+ * counts->logging_in (which the acceptor has raised already). */
+void client_accept(struct client_set *set, int fd, const struct address *peer,
+                   struct listener_entry *listener);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */
 
 /* Ends it without a message. `reason` is for the log ("closing because: REASON (age=Ns)"). */
 void client_close(struct client *client, const char *reason);
-/* Says why (FATAL with the error's code and text), then ends it. The log gets the text as reason and "pooler error". */
+/* Says why (FATAL with the error's code and text), then ends it. The log gets the text as reason
+ * and "pooler error". */
 void client_refuse(struct client *client, const struct error *error);
 void client_refuse_text(struct client *client, const char *sqlstate, const char *text);
 
-/* client/first_bytes: from accept to the StartupMessage; then client/login. Installed as the stream's events by client_accept. */
+/* client/first_bytes: from accept to the StartupMessage; then client/login. Installed as the
+ * stream's events by client_accept. */
 void first_bytes_start(struct client *client);
-/* client/login: the StartupMessage was read (its bytes are still in the input buffer; login copies what it keeps). */
+/* client/login: the StartupMessage was read (its bytes are still in the input buffer; login copies
+ * what it keeps). */
 struct startup_packet;
 void login_start(struct client *client, const struct startup_packet *packet);
-void login_finish(struct client *client); /* frees client->login and what it waits for; idempotent */
-/* client/welcome: authenticated; finds database and pool, moves to its home, waits for a server to have logged in once, sends the login answer, and hands the
- * client over to client/requests (or to the console). */
+void login_finish(
+    struct client *client); /* frees client->login and what it waits for; idempotent */
+/* client/welcome: authenticated; finds database and pool, moves to its home, waits for a server to
+ * have logged in once, sends the login answer, and hands the client over to client/requests (or to
+ * the console). */
 void welcome_start(struct client *client);
 
 /* client/requests: the logged-in client's messages. */
-void requests_start(struct client *client);        /* installs the stream's events; state IDLE */
-void requests_process(struct client *client);      /* goes on with what is in the input buffer */
+void requests_start(struct client *client);   /* installs the stream's events; state IDLE */
+void requests_process(struct client *client); /* goes on with what is in the input buffer */
 /* A query begins (if none has): its time and count. */
 void requests_begin(struct client *client);
-void requests_grant_task(struct loop_task *task);  /* run of client->grant_task: asks for a server */
+void requests_grant_task(struct loop_task *task); /* run of client->grant_task: asks for a server */
 /* What holds a client back may be over: reads on. */
 void requests_go_on(struct client *client);
 
 /* client/attach */
 extern const struct server_events attach_server_events;
-/* The expired functions of the set's deadline lists (client_set_init): wait, notify, idle, transaction. */
+/* The expired functions of the set's deadline lists (client_set_init): wait, notify, idle,
+ * transaction. */
 void attach_wait_expired(struct deadline *deadline, struct deadline_list *list);
 void attach_notify_expired(struct deadline *deadline, struct deadline_list *list);
 void attach_idle_expired(struct deadline *deadline, struct deadline_list *list);
 void attach_transaction_expired(struct deadline *deadline, struct deadline_list *list);
-void attach_acquire(struct client *client);        /* asks for a server: ACTIVE, WAITING, or refused */
+void attach_acquire(struct client *client); /* asks for a server: ACTIVE, WAITING, or refused */
 void attach_granted(struct pool_waiter *waiter, struct pool_member *member);
 void attach_refused(struct pool_waiter *waiter, const struct error *why);
-/* The server's session differs from what the client wants: its settings go out in front (MECHANISMS §4.1). False: closed. */
+/* The server's session differs from what the client wants: its settings go out in front (MECHANISMS
+ * §4.1). False: closed. */
 bool attach_send_prefix(struct client *client);
-void attach_part(struct client *client);           /* the server is clean and the mode says so */
-void attach_leave(struct client *client, const char *reason); /* the client ends: server and queue are left */
+void attach_part(struct client *client); /* the server is clean and the mode says so */
+void attach_leave(struct client *client,
+                  const char *reason); /* the client ends: server and queue are left */
 
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;
@@ -151,8 +166,9 @@ void attach_arm(struct client *client);
 
 /* For client/cancel. The waiting client leaves the queue and is told 57014. */
 void requests_cancel_waiting(struct client *client);
-/* Sends a cancel to the client's server, defers it while the head of the ledger is ours, or drops it when nothing of the client's runs. `done` is called exactly once,
- * at the end of it, perhaps at once. */
+/* Sends a cancel to the client's server, defers it while the head of the ledger is ours, or drops
+ * it when nothing of the client's runs. `done` is called exactly once, at the end of it, perhaps at
+ * once. */
 void attach_cancel(struct client *client, void (*done)(void *argument), void *argument);
 /* Frees a closed client whose grant has arrived; for attach. */
 void client_free_if_closed(struct client *client);

@@ -6,9 +6,11 @@
 
 TAILQ_HEAD(client_list, client);
 
-/* What the console (room admin) does with a client of database pgbouncer; filled in by admin, handed over by main. */
+/* What the console (room admin) does with a client of database pgbouncer; filled in by admin,
+ * handed over by main. */
 struct console_ops {
-    /* A client has logged in to the console and got its login answer: client->console may be set here. False: no memory. */
+    /* A client has logged in to the console and got its login answer: client->console may be set
+     * here. False: no memory. */
     bool (*opened)(struct client *client);
     /* Input came (Query, Terminate, ...): takes whole messages from client->stream. */
     void (*input)(struct client *client);
@@ -22,11 +24,12 @@ struct client_shared {
     struct registry *registry;
     const struct parameter_names *parameter_names;
     const struct console_ops *console;
-    void *console_argument;          /* struct workers *, for admin */
-    uint8_t mock_key[32];            /* THREATS §2.7: salts of unknown users */
-    struct scram_cache *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
-    _Atomic uint64_t ids;            /* of clients and servers; next one */
-    _Atomic int shutdown;            /* enum shutdown_mode */
+    void *console_argument; /* struct workers *, for admin */
+    uint8_t mock_key[32];   /* THREATS §2.7: salts of unknown users */
+    struct scram_cache
+        *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
+    _Atomic uint64_t ids; /* of clients and servers; next one */
+    _Atomic int shutdown; /* enum shutdown_mode */
     uid_t own_uid;
 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_FOR_CLIENTS, SHUTDOWN_WAIT_FOR_SERVERS };
@@ -35,22 +38,25 @@ struct client_set {
     struct loop *loop;
     int worker;
     int worker_count;
-    struct client_set **siblings;     /* of all workers, this one too; fixed before threads start. Only to address messages */
-    struct server_set *servers;       /* of the same worker */
-    const struct config *config;      /* this worker's snapshot; swapped by worker/ */
+    struct client_set **siblings; /* of all workers, this one too; fixed before threads start. Only
+                                     to address messages */
+    struct server_set *servers;   /* of the same worker */
+    const struct config *config;  /* this worker's snapshot; swapped by worker/ */
     struct client_shared *shared;
     struct offload *offload;
     struct statement_table statements;
-    struct client_list clients;       /* logged in, or on the way to */
-    struct client *by_key;            /* table by cancel key */
+    struct client_list clients; /* logged in, or on the way to */
+    struct client *by_key;      /* table by cancel key */
     int count;
-    struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines, transaction_deadlines;
+    struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines,
+        transaction_deadlines;
 };
 
 bool client_set_init(struct client_set *set);
 /* Closes all clients without a message (fast exit). */
 void client_set_finish(struct client_set *set);
-/* The clients of database `name` are told and closed ("database removed"); NULL: all waiting ones ("server shutting down"). */
+/* The clients of database `name` are told and closed ("database removed"); NULL: all waiting ones
+ * ("server shutting down"). */
 void client_set_close_database(struct client_set *set, const char *name, const struct error *why);
 /* SHUTDOWN WAIT_FOR_SERVERS: clients that wait, or hold no server, are closed as they ask. */
 void client_set_drain(struct client_set *set);

@@ -1,7 +1,7 @@
 /* counts: how many clients there are, in all, by database and by user: exact over all threads.
  *
- * Atomics raised by compare-and-swap against their limit (DESIGN §2). The counters by name live in a table with a mutex that only logins take, and stay as long as
- * somebody is counted. Any thread.
+ * Atomics raised by compare-and-swap against their limit (DESIGN §2). The counters by name live in
+ * a table with a mutex that only logins take, and stay as long as somebody is counted. Any thread.
  */
 #pragma once
 #include <stdatomic.h>
@@ -10,7 +10,7 @@
 
 struct client_count; /* of one database or one user */
 
-struct client_counts; 
+struct client_counts;
 
 struct client_counts *client_counts_create(void);
 void client_counts_destroy(struct client_counts *counts);
@@ -23,9 +23,13 @@ void client_counts_left(struct client_counts *counts);
 int client_counts_logging_in_now(const struct client_counts *counts);
 int client_counts_logged_in_now(const struct client_counts *counts);
 
-/* Counts one more for this database (user) unless `limit` (0: none) is reached: then, or without memory, NULL and *reached tells which. */
-struct client_count *client_count_database(struct client_counts *counts, const char *name, int limit, bool *reached);
-struct client_count *client_count_user(struct client_counts *counts, const char *name, int limit, bool *reached);
-void client_count_release(struct client_counts *counts, struct client_count *count); /* NULL is fine */
+/* Counts one more for this database (user) unless `limit` (0: none) is reached: then, or without
+ * memory, NULL and *reached tells which. */
+struct client_count *client_count_database(struct client_counts *counts, const char *name,
+                                           int limit, bool *reached);
+struct client_count *client_count_user(struct client_counts *counts, const char *name, int limit,
+                                       bool *reached);
+void client_count_release(struct client_counts *counts,
+                          struct client_count *count); /* NULL is fine */
 int client_count_of_database(struct client_counts *counts, const char *name);
 int client_count_of_user(struct client_counts *counts, const char *name);

@@ -1,12 +1,15 @@
 /* ledger: what a server still owes us, in order.
  *
- * Owns the ring of expected answers of one server: an entry for each client or pooler message that the server will answer, and what is to happen
- * with that answer. Keeps true: entries leave in the order in which they came; an entry leaves only by an answer, by the end of its Sync unit after
- * an error, or with the server. ledger_is_free()  <=>  the last ReadyForQuery said 'I', nothing is owed, no COPY runs, no error waits for its
- * Sync: the server may go back to its pool (PITFALLS §1).
+ * Owns the ring of expected answers of one server: an entry for each client or pooler message that
+ * the server will answer, and what is to happen with that answer. Keeps true: entries leave in the
+ * order in which they came; an entry leaves only by an answer, by the end of its Sync unit after an
+ * error, or with the server. ledger_is_free()  <=>  the last ReadyForQuery said 'I', nothing is
+ * owed, no COPY runs, no error waits for its Sync: the server may go back to its pool (PITFALLS
+ * §1).
  *
- * Follows PostgreSQL's manual, chapter "Message Flow", and tcop/postgres.c's rule that after an error in an extended-protocol message everything up to the
- * next Sync is skipped, Query and FunctionCall too.
+ * Follows PostgreSQL's manual, chapter "Message Flow", and tcop/postgres.c's rule that after an
+ * error in an extended-protocol message everything up to the next Sync is skipped, Query and
+ * FunctionCall too.
  *
  * No I/O, no clock, no allocation. Called only on the loop that the server is on.
  */
@@ -51,17 +54,20 @@ struct ledger_entry {
 
 struct ledger {
     struct ledger_entry entries[LEDGER_ENTRIES];
-    uint32_t settled, head, tail; /* free-running: [settled, head) has outcomes to be taken, [head, tail) is owed */
-    uint32_t syncs;     /* entries owed that end in a ReadyForQuery */
-    uint32_t doubtful_syncs; /* dropped at a CopyInResponse; answered after all if the COPY fails before the server has read them */
-    uint8_t status;     /* of the last ReadyForQuery: 'I', 'T', 'E' */
-    bool is_skipping;   /* an error came and its Sync was not sent yet */
-    bool is_unsynced;   /* extended messages were sent behind the last Sync or Query */
-    bool copy_in;       /* CopyInResponse came, its end (CommandComplete or error) not */
+    uint32_t settled, head,
+        tail; /* free-running: [settled, head) has outcomes to be taken, [head, tail) is owed */
+    uint32_t syncs;          /* entries owed that end in a ReadyForQuery */
+    uint32_t doubtful_syncs; /* dropped at a CopyInResponse; answered after all if the COPY fails
+                                before the server has read them */
+    uint8_t status;          /* of the last ReadyForQuery: 'I', 'T', 'E' */
+    bool is_skipping;        /* an error came and its Sync was not sent yet */
+    bool is_unsynced;        /* extended messages were sent behind the last Sync or Query */
+    bool copy_in;            /* CopyInResponse came, its end (CommandComplete or error) not */
     bool copy_out;
     bool copy_both;
-    bool copy_ended;    /* during copy_in: the client's CopyDone or CopyFail was sent already */
-    bool error_in_swallowed; /* an entry with SWALLOW was answered by an error; cleared by the caller */
+    bool copy_ended; /* during copy_in: the client's CopyDone or CopyFail was sent already */
+    bool error_in_swallowed; /* an entry with SWALLOW was answered by an error; cleared by the
+                                caller */
 };
 
 void ledger_init(struct ledger *ledger); /* 'I', nothing owed: a server that has just logged in */
@@ -72,9 +78,11 @@ static inline bool ledger_has_room(const struct ledger *ledger, uint32_t count)
     return ledger->tail - ledger->settled + count <= LEDGER_ENTRIES;
 }
 
-/* A message was sent (or, SYNTHESIZE, withheld). The caller has seen to room. Does nothing but settle it as SKIPPED (to be taken) when the server is
- * skipping to a Sync. During COPY IN a Sync leaves no entry: the server ignores it. */
-void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_action action, uint8_t answer, void *tag);
+/* A message was sent (or, SYNTHESIZE, withheld). The caller has seen to room. Does nothing but
+ * settle it as SKIPPED (to be taken) when the server is skipping to a Sync. During COPY IN a Sync
+ * leaves no entry: the server ignores it. */
+void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_action action,
+                   uint8_t answer, void *tag);
 
 enum ledger_verdict {
     LEDGER_TO_CLIENT,  /* forward this message */
@@ -85,11 +93,13 @@ enum ledger_verdict {
     LEDGER_UNASKED,    /* nothing was asked that this answers: the server must be closed */
 };
 
-/* A whole message (or its head: only 'Z' needs its body's byte, `status`) of type `type` came. Settles entries. */
+/* A whole message (or its head: only 'Z' needs its body's byte, `status`) of type `type` came.
+ * Settles entries. */
 enum ledger_verdict ledger_match(struct ledger *ledger, uint8_t type, uint8_t status);
 
-/* Entries with a tag or to synthesize that are settled, oldest first; false: no more. Take them after each match and each expect, before what follows
- * is forwarded. (Entries without a tag that were forwarded or swallowed are passed over.) */
+/* Entries with a tag or to synthesize that are settled, oldest first; false: no more. Take them
+ * after each match and each expect, before what follows is forwarded. (Entries without a tag that
+ * were forwarded or swallowed are passed over.) */
 static inline bool ledger_has_settled(const struct ledger *ledger)
 {
     return ledger->settled != ledger->head;

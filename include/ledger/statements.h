@@ -1,25 +1,29 @@
 /* statements: named prepared statements in transaction mode.
  *
- * Three things: shared statements (one worker's table, content-addressed by text, parameter types and the settings that decide their meaning, counted by the
- * clients' names that refer to them), a client's names, and what a server holds (an LRU of digests; it survives a move to another worker).
- * The name on servers is "PGBOUNCER_" and the digest in hex: the same on every worker.
+ * Three things: shared statements (one worker's table, content-addressed by text, parameter types
+ * and the settings that decide their meaning, counted by the clients' names that refer to them), a
+ * client's names, and what a server holds (an LRU of digests; it survives a move to another
+ * worker). The name on servers is "PGBOUNCER_" and the digest in hex: the same on every worker.
  *
- * Changes of a client's names and of a server's set are deltas: made when the message is sent, settled when its answer comes or it is skipped
- * (PITFALLS §3 "error in the middle of a batch"). Within a Sync unit the optimistic view is right, because what follows an error is skipped; the caller holds
- * messages that depend on unsettled deltas of an earlier unit (MECHANISMS §3.3). Names are compared by their first 63 bytes.
+ * Changes of a client's names and of a server's set are deltas: made when the message is sent,
+ * settled when its answer comes or it is skipped (PITFALLS §3 "error in the middle of a batch").
+ * Within a Sync unit the optimistic view is right, because what follows an error is skipped; the
+ * caller holds messages that depend on unsettled deltas of an earlier unit (MECHANISMS §3.3). Names
+ * are compared by their first 63 bytes.
  *
  * No I/O. One loop's thread.
  */
 #pragma once
-#include "base/cursor.h"
-#include "base/table.h"
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#define STATEMENT_NAME_PREFIX     "PGBOUNCER_"
-#define STATEMENT_NAME_SIZE       43 /* prefix, 32 hex digits, zero byte */
-#define CLIENT_NAME_SIGNIFICANT   63
-#define CLIENT_STATEMENTS_MAX     10000 /* names of one client */
+#include "base/cursor.h"
+#include "base/table.h"
+
+#define STATEMENT_NAME_PREFIX   "PGBOUNCER_"
+#define STATEMENT_NAME_SIZE     43 /* prefix, 32 hex digits, zero byte */
+#define CLIENT_NAME_SIGNIFICANT 63
+#define CLIENT_STATEMENTS_MAX   10000 /* names of one client */
 
 struct shared_statement {
     UT_hash_handle hh;
@@ -27,16 +31,18 @@ struct shared_statement {
     char name[STATEMENT_NAME_SIZE];
     int references;
     uint16_t type_count;
-    size_t query_size;  /* without its zero byte */
+    size_t query_size; /* without its zero byte */
     size_t parse_size;
-    uint8_t parse[];    /* the whole Parse message under `name`, ready to send */
+    uint8_t parse[]; /* the whole Parse message under `name`, ready to send */
 };
 struct statement_table {
     struct shared_statement *by_digest;
     size_t bytes;
 };
 /* The shared statement of this text, types and settings, with a reference. NULL: no memory. */
-struct shared_statement *statement_acquire(struct statement_table *table, const char *query, struct span types, uint16_t type_count, uint64_t settings);
+struct shared_statement *statement_acquire(struct statement_table *table, const char *query,
+                                           struct span types, uint16_t type_count,
+                                           uint64_t settings);
 void statement_release(struct statement_table *table, struct shared_statement *statement);
 void statement_table_finish(struct statement_table *table);
 
@@ -44,13 +50,13 @@ void statement_table_finish(struct statement_table *table);
 struct client_statement {
     UT_hash_handle hh;
     struct shared_statement *statement; /* a reference */
-    char *name; /* significant part; owned */
+    char *name;                         /* significant part; owned */
     struct statement_delta *defined_by; /* not confirmed yet: whose doing it is */
 };
 struct client_statements {
     struct client_statement *by_name;
     int count;
-    int unsettled;      /* deltas whose answers have not come */
+    int unsettled; /* deltas whose answers have not come */
 };
 
 /* What a server holds. */
@@ -69,43 +75,58 @@ struct server_statements {
 };
 void server_statements_init(struct server_statements *statements);
 void server_statements_finish(struct server_statements *statements);
-/* DEALLOCATE ALL, DISCARD ALL were executed: what was parsed before is gone, what is on its way is not. */
+/* DEALLOCATE ALL, DISCARD ALL were executed: what was parsed before is gone, what is on its way is
+ * not. */
 void server_statements_forget(struct server_statements *statements);
 void client_statements_forget(struct client_statements *statements, struct statement_table *table);
 /* Has it, confirmed or being parsed; makes it the most recently used. */
-struct server_statement *server_statements_find(struct server_statements *statements, const struct shared_statement *statement);
-struct server_statement *server_statements_add(struct server_statements *statements, const struct shared_statement *statement);
-/* The least recently used beyond `limit` entries that is not `keep`, taken out (the caller owns it: closes it on the server, then frees it or puts it back); NULL: none. */
-/* Takes this statement out (it is about to be closed and parsed again); the caller owns it. NULL: not held. */
-struct server_statement *server_statements_take(struct server_statements *statements, const struct shared_statement *statement);
-struct server_statement *server_statements_evict(struct server_statements *statements, int limit, const struct server_statement *keep);
+struct server_statement *server_statements_find(struct server_statements *statements,
+                                                const struct shared_statement *statement);
+struct server_statement *server_statements_add(struct server_statements *statements,
+                                               const struct shared_statement *statement);
+/* The least recently used beyond `limit` entries that is not `keep`, taken out (the caller owns it:
+ * closes it on the server, then frees it or puts it back); NULL: none. */
+/* Takes this statement out (it is about to be closed and parsed again); the caller owns it. NULL:
+ * not held. */
+struct server_statement *server_statements_take(struct server_statements *statements,
+                                                const struct shared_statement *statement);
+struct server_statement *server_statements_evict(struct server_statements *statements, int limit,
+                                                 const struct server_statement *keep);
 
-const struct client_statement *client_statements_find(const struct client_statements *statements, const char *name);
+const struct client_statement *client_statements_find(const struct client_statements *statements,
+                                                      const char *name);
 /* Forgets all names: the client's end. */
 void client_statements_clear(struct client_statements *statements, struct statement_table *table);
 
-/* A change that waits for its answer; the tag of a ledger entry. Owned by the ledger entry; freed by statement_delta_settle. */
+/* A change that waits for its answer; the tag of a ledger entry. Owned by the ledger entry; freed
+ * by statement_delta_settle. */
 enum statement_delta_kind {
-    DELTA_DEFINE,  /* client: name -> statement, and/or server: holds it */
-    DELTA_REMOVE,  /* client: the name is closed (its old statement is kept for a return) */
-    DELTA_EVICT,   /* server: the statement is closed */
+    DELTA_DEFINE, /* client: name -> statement, and/or server: holds it */
+    DELTA_REMOVE, /* client: the name is closed (its old statement is kept for a return) */
+    DELTA_EVICT,  /* server: the statement is closed */
 };
 struct statement_delta {
     enum statement_delta_kind kind;
-    char *name;                          /* client's name, or NULL: no client is concerned */
-    struct shared_statement *statement;  /* a reference; DEFINE: new, REMOVE: old */
-    struct digest128 digest;             /* server's set is concerned: which */
+    char *name;                         /* client's name, or NULL: no client is concerned */
+    struct shared_statement *statement; /* a reference; DEFINE: new, REMOVE: old */
+    struct digest128 digest;            /* server's set is concerned: which */
     bool concerns_server;
-    bool counts_for_client;              /* in the client's `unsettled`, although no name of its changes */
-    struct server_statement *evicted;    /* EVICT: to put back */
+    bool counts_for_client; /* in the client's `unsettled`, although no name of its changes */
+    struct server_statement *evicted; /* EVICT: to put back */
 };
-/* Makes the change at once in the client's names (and/or the server's set) and remembers how to undo it. NULL: no memory or too many (nothing changed). */
-struct statement_delta *client_statements_define(struct client_statements *statements, struct statement_table *table, const char *name,
+/* Makes the change at once in the client's names (and/or the server's set) and remembers how to
+ * undo it. NULL: no memory or too many (nothing changed). */
+struct statement_delta *client_statements_define(struct client_statements *statements,
+                                                 struct statement_table *table, const char *name,
                                                  struct shared_statement *statement);
-struct statement_delta *client_statements_remove(struct client_statements *statements, struct statement_table *table, const char *name);
+struct statement_delta *client_statements_remove(struct client_statements *statements,
+                                                 struct statement_table *table, const char *name);
 /* A delta that concerns only the server: it will hold the statement / no longer hold `evicted`. */
-struct statement_delta *server_statements_define(struct server_statements *statements, const struct shared_statement *statement);
+struct statement_delta *server_statements_define(struct server_statements *statements,
+                                                 const struct shared_statement *statement);
 struct statement_delta *server_statements_closing(struct server_statement *evicted);
-/* The answer came (`done`), or the message failed or was skipped (undo). `client` may be NULL (it left). Frees the delta. */
-void statement_delta_settle(struct statement_delta *delta, bool done, struct client_statements *client, struct statement_table *table,
+/* The answer came (`done`), or the message failed or was skipped (undo). `client` may be NULL (it
+ * left). Frees the delta. */
+void statement_delta_settle(struct statement_delta *delta, bool done,
+                            struct client_statements *client, struct statement_table *table,
                             struct server_statements *server);

@@ -1,16 +1,17 @@
 /* tls_context: an SSL_CTX made from settings, shared and reference-counted.
  *
- * Built off the loops (reading files, checking that certificate and key match), used on any loop. Immutable after it was
- * built but for OpenSSL's own counters. Rules: THREATS §3, MECHANISMS §6, COMPAT 9.9. Values in tls_settings are borrowed for
- * the call.
+ * Built off the loops (reading files, checking that certificate and key match), used on any loop.
+ * Immutable after it was built but for OpenSSL's own counters. Rules: THREATS §3, MECHANISMS §6,
+ * COMPAT 9.9. Values in tls_settings are borrowed for the call.
  *
  * Ticket keys are a separate object that outlives reloads: one set for all contexts of the process.
  */
 #pragma once
-#include "base/error.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/error.h"
 
 enum tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 
@@ -33,13 +34,17 @@ struct tls_ticket_keys;
 struct tls_ticket_keys *tls_ticket_keys_create(void); /* random; NULL when memory is short */
 void tls_ticket_keys_destroy(struct tls_ticket_keys *keys);
 
-/* For accepting clients. `keys` is borrowed for the life of the context. NULL: error says file and reason. */
+/* For accepting clients. `keys` is borrowed for the life of the context. NULL: error says file and
+ * reason. */
 struct tls_context *tls_context_create_client_side(const struct tls_settings *settings,
-                                                   struct tls_ticket_keys *keys, struct error *error);
+                                                   struct tls_ticket_keys *keys,
+                                                   struct error *error);
 /* For connecting to servers. */
-struct tls_context *tls_context_create_server_side(const struct tls_settings *settings, struct error *error);
+struct tls_context *tls_context_create_server_side(const struct tls_settings *settings,
+                                                   struct error *error);
 
-struct tls_context *tls_context_acquire(struct tls_context *context); /* NULL gives NULL; any thread */
+struct tls_context *
+tls_context_acquire(struct tls_context *context); /* NULL gives NULL; any thread */
 void tls_context_release(struct tls_context *context);
 enum tls_mode tls_context_mode(const struct tls_context *context);
 

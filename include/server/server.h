@@ -1,10 +1,13 @@
 /* server: one upstream connection, from connect to close.
  *
- * Owned by the server_set of the worker it is on; moves between workers only while idle, as a message. What it owes is in its ledger, what
- * its session has in `parameters` and `statements`. A server that becomes free, new ones too, goes through server_release: there is no second way to get
- * one. It goes back to its pool only when server_is_clean() (PITFALLS §1, one function decides); else it is reset (session mode) or closed.
+ * Owned by the server_set of the worker it is on; moves between workers only while idle, as a
+ * message. What it owes is in its ledger, what its session has in `parameters` and `statements`. A
+ * server that becomes free, new ones too, goes through server_release: there is no second way to
+ * get one. It goes back to its pool only when server_is_clean() (PITFALLS §1, one function
+ * decides); else it is reset (session mode) or closed.
  *
- * All functions run on the server's loop. After server_close the memory stays until the LOOP_FREE phase.
+ * All functions run on the server's loop. After server_close the memory stays until the LOOP_FREE
+ * phase.
  */
 #pragma once
 #include "base/log.h"
@@ -18,38 +21,43 @@ struct server_set;
 struct server;
 struct server_login; /* of server/login: what only a login needs; freed when it is over */
 
-#define SERVER_STATES(X)                                                                            \
-    X(CONNECTING) /* resolving, connect(), TLS */                                                   \
-    X(LOGIN)      /* startup sent, until its ReadyForQuery (and connect_query's) */                 \
-    X(IDLE)       /* in its shard's idle list */                                                    \
-    X(ACTIVE)     /* lent: `owner` is set, or its release is due this turn */                       \
-    X(TESTED)     /* running the reset query */                                                     \
-    X(CANCELING)  /* free, but a cancel request for it is still in flight */                        \
-    X(MOVING)     /* detached, in the mail */                                                       \
-    X(CLOSING)    /* Terminate was sent; its end is awaited, at most SERVER_CLOSING_WAIT */         \
+#define SERVER_STATES(X)                                                                           \
+    X(CONNECTING) /* resolving, connect(), TLS */                                                  \
+    X(LOGIN)      /* startup sent, until its ReadyForQuery (and connect_query's) */                \
+    X(IDLE)       /* in its shard's idle list */                                                   \
+    X(ACTIVE)     /* lent: `owner` is set, or its release is due this turn */                      \
+    X(TESTED)     /* running the reset query */                                                    \
+    X(CANCELING)  /* free, but a cancel request for it is still in flight */                       \
+    X(MOVING)     /* detached, in the mail */                                                      \
+    X(CLOSING)    /* Terminate was sent; its end is awaited, at most SERVER_CLOSING_WAIT */        \
     X(CLOSED)
 enum server_state {
 #define SERVER_STATE_ENUM(name) SERVER_##name,
     SERVER_STATES(SERVER_STATE_ENUM)
 #undef SERVER_STATE_ENUM
 };
-const char *server_state_name(enum server_state state); /* as SHOW SERVERS: new idle active tested being_canceled */
+const char *server_state_name(
+    enum server_state state); /* as SHOW SERVERS: new idle active tested being_canceled */
 
 /* Who has the server. Called on the server's loop. */
 struct server_events {
-    /* A settled ledger entry with a tag or to synthesize. In order with the answers that are forwarded. */
+    /* A settled ledger entry with a tag or to synthesize. In order with the answers that are
+     * forwarded. */
     void (*settled)(struct server *server, const struct ledger_entry *entry);
-    /* After a ReadyForQuery was forwarded (status in the ledger), with what the client had to be told of settings in front of it; or, `ours`, one of a
-     * message of the pooler was swallowed. ledger.error_in_swallowed, swallowed_error: the pooler's message failed. */
+    /* After a ReadyForQuery was forwarded (status in the ledger), with what the client had to be
+     * told of settings in front of it; or, `ours`, one of a message of the pooler was swallowed.
+     * ledger.error_in_swallowed, swallowed_error: the pooler's message failed. */
     void (*ready)(struct server *server, bool ours);
-    /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in the ledger). */
+    /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
+     * the ledger). */
     void (*progress)(struct server *server);
-    /* A CommandComplete that changes what the client may rely on: "DEALLOCATE ALL", "DISCARD ALL". */
+    /* A CommandComplete that changes what the client may rely on: "DEALLOCATE ALL", "DISCARD ALL".
+     */
     void (*forgot_statements)(struct server *server);
     /* The server reported a setting; `asked`: in answer to the client's own message. */
     void (*parameter)(struct server *server, int slot, bool asked);
-    /* It is gone or was closed; the owner is detached already. `why` is for the client. An ErrorResponse of the server's (57P01, ...) was forwarded before if
-     * `told`. */
+    /* It is gone or was closed; the owner is detached already. `why` is for the client. An
+     * ErrorResponse of the server's (57P01, ...) was forwarded before if `told`. */
     void (*gone)(struct server *server, const struct error *why, bool told);
 };
 
@@ -60,8 +68,8 @@ struct server {
     struct pool_member member;
     struct server_set *set;
     enum server_state state;
-    TAILQ_ENTRY(server) link;      /* of the set */
-    struct deadline deadline;      /* connect, idle, cancel-wait: by state */
+    TAILQ_ENTRY(server) link; /* of the set */
+    struct deadline deadline; /* connect, idle, cancel-wait: by state */
     struct loop_task release_task, free_task;
 
     const struct server_events *events; /* with owner */
@@ -73,30 +81,30 @@ struct server {
     struct ledger ledger;
     struct server_parameters parameters;
     struct server_statements statements;
-    uint32_t pass;            /* bytes of a message that is being passed on or swallowed in parts */
+    uint32_t pass; /* bytes of a message that is being passed on or swallowed in parts */
     bool pass_to_client;
-    bool request_is_partial;  /* half a message of the client's was sent to it */
-    bool must_close;          /* not fit for anybody else; `close_reason` */
-    bool told_error;          /* the last thing forwarded was a FATAL ErrorResponse */
-    const char *close_reason; /* literal */
+    bool request_is_partial;      /* half a message of the client's was sent to it */
+    bool must_close;              /* not fit for anybody else; `close_reason` */
+    bool told_error;              /* the last thing forwarded was a FATAL ErrorResponse */
+    const char *close_reason;     /* literal */
     struct error swallowed_error; /* what the pooler's own message was answered */
 
-    uint64_t unnamed_owner;   /* id of the client whose unnamed statement it holds; 0: nobody's */
-    uint32_t process;         /* BackendKeyData */
+    uint64_t unnamed_owner; /* id of the client whose unnamed statement it holds; 0: nobody's */
+    uint32_t process;       /* BackendKeyData */
     uint8_t cancel_key[256];
     uint32_t cancel_key_size;
     int cancels_in_flight;
-    struct address address;   /* where it is connected to */
-    const char *host;         /* of the entry's list: for TLS and cancels; borrowed from `database` */
+    struct address address; /* where it is connected to */
+    const char *host;       /* of the entry's list: for TLS and cancels; borrowed from `database` */
     struct database_entry *database; /* a reference: what it was opened with */
-    struct tls_context *tls;  /* a reference */
+    struct tls_context *tls;         /* a reference */
     struct server_login *login;
     usec_t connect_time, request_time;
-    struct mail mail;         /* while MOVING */
+    struct mail mail; /* while MOVING */
     struct pool_waiter *moving_to;
-    bool owner_holds;         /* the owner waits for the ledger to move: progress() after each input */
-    bool has_moved_in;        /* arrived this turn: looked at before use */
-    bool end_was_seen;        /* its FIN or reset came */
+    bool owner_holds;  /* the owner waits for the ledger to move: progress() after each input */
+    bool has_moved_in; /* arrived this turn: looked at before use */
+    bool end_was_seen; /* its FIN or reset came */
 };
 
 static inline struct server *server_of_stream(struct stream *stream)
@@ -111,20 +119,26 @@ static inline struct server *server_of_member(struct pool_member *member)
 /* Does what pool advice says, on whatever worker it names. `set` is the caller's own. */
 void server_follow(struct server_set *set, const struct pool_advice *advice);
 
-/* POOL_OPEN on this worker: makes a server and starts connecting (server/login). Failure goes back through the pool. */
+/* POOL_OPEN on this worker: makes a server and starts connecting (server/login). Failure goes back
+ * through the pool. */
 void server_open(struct server_set *set, struct pool *pool);
 
-/* A client takes a server that pool_acquire or `granted` gave it. False: it turned out to be dead (closed here; acquire again). */
-bool server_attach(struct server *server, const struct server_events *events, void *owner, struct stream *peer, struct told_parameters *told);
-/* The owner parts from it and asks no more. Clean: released in this turn's LOOP_GRANT; session mode's reset first if `must_reset`; not clean: closed, `reason` in
- * the log ("client disconnect while server was not ready", ...). */
+/* A client takes a server that pool_acquire or `granted` gave it. False: it turned out to be dead
+ * (closed here; acquire again). */
+bool server_attach(struct server *server, const struct server_events *events, void *owner,
+                   struct stream *peer, struct told_parameters *told);
+/* The owner parts from it and asks no more. Clean: released in this turn's LOOP_GRANT; session
+ * mode's reset first if `must_reset`; not clean: closed, `reason` in the log ("client disconnect
+ * while server was not ready", ...). */
 void server_detach(struct server *server, bool must_reset, const char *reason);
 /* Nothing owed, 'I', nothing half sent in either direction, no COPY, no cancel in flight. */
 bool server_is_clean(const struct server *server);
-/* To the next waiter, here or on another worker, or to the idle list. The server is clean and has no owner. */
+/* To the next waiter, here or on another worker, or to the idle list. The server is clean and has
+ * no owner. */
 void server_release(struct server *server);
-/* Ends it: Terminate if it is healthy, owner told through `gone` if there is one (with `why`; NULL: "server conn crashed?"). The pool is told when its end was seen, or
- * after SERVER_CLOSING_WAIT (MECHANISMS §2.7). `reason` is a literal, for the log. */
+/* Ends it: Terminate if it is healthy, owner told through `gone` if there is one (with `why`; NULL:
+ * "server conn crashed?"). The pool is told when its end was seen, or after SERVER_CLOSING_WAIT
+ * (MECHANISMS §2.7). `reason` is a literal, for the log. */
 #define SERVER_CLOSING_WAIT USEC_PER_SEC
 void server_close(struct server *server, const char *reason, const struct error *why);
 void server_move_state(struct server *server, enum server_state next);
@@ -136,11 +150,14 @@ void server_closed(struct stream *stream, enum stream_end end, const struct erro
 
 extern const struct stream_events server_stream_events; /* of a server that is logged in */
 
-/* server/login: what connecting and login do with input; `server_login_done` and `server_login_failed` end it. */
+/* server/login: what connecting and login do with input; `server_login_done` and
+ * `server_login_failed` end it. */
 void server_login_start(struct server *server);
-void server_login_finish(struct server *server); /* frees server->login, cancels what is under way; idempotent */
+void server_login_finish(
+    struct server *server); /* frees server->login, cancels what is under way; idempotent */
 
-/* server/cancel: sends `server`'s key to its host over a side connection (TLS as the main one); holds the server (cancels_in_flight) until that connection's end, and at most
+/* server/cancel: sends `server`'s key to its host over a side connection (TLS as the main one);
+ * holds the server (cancels_in_flight) until that connection's end, and at most
  * cancel_wait_timeout. `done` (may be NULL) is called at that end. */
 struct server_cancel_request {
     void (*done)(void *argument);

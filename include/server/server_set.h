@@ -8,19 +8,20 @@ TAILQ_HEAD(server_list, server);
 
 struct server_set {
     struct loop *loop;
-    int worker;                      /* index */
+    int worker; /* index */
     int worker_count;
-    struct server_set **siblings;    /* of all workers, this one too; fixed before threads start. Only to address messages */
-    const struct config *config;     /* this worker's snapshot; swapped by worker/ */
+    struct server_set **siblings; /* of all workers, this one too; fixed before threads start. Only
+                                     to address messages */
+    const struct config *config;  /* this worker's snapshot; swapped by worker/ */
     struct resolver *resolver;
     struct offload *offload;
-    struct key_cache *key_cache;     /* salted SCRAM keys; shared, has a mutex of its own */
+    struct key_cache *key_cache; /* salted SCRAM keys; shared, has a mutex of its own */
     const struct parameter_names *parameter_names;
-    _Atomic uint64_t *ids;           /* one counter for clients and servers of the process */
+    _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines;
-    uint64_t moves;                  /* servers that came from other workers */
+    uint64_t moves; /* servers that came from other workers */
     uint64_t opened, failed_logins;
     bool is_shutting_down;
 };
@@ -30,8 +31,9 @@ void server_set_finish(struct server_set *set); /* closes all */
 
 /* After a reload or an epoch: closes idle servers of old epochs and those over age. */
 void server_set_sweep(struct server_set *set);
-/* Sends to the worker `worker` of the siblings an order for `pool` (takes over the reference in it): open, give, evict, or refuse waiters. Any order is done at once when it is for
- * this worker. */
+/* Sends to the worker `worker` of the siblings an order for `pool` (takes over the reference in
+ * it): open, give, evict, or refuse waiters. Any order is done at once when it is for this worker.
+ */
 void server_set_order(struct server_set *set, enum pool_order order, int worker, struct pool *pool);
 /* Every worker refuses its waiters of `pool` with `why`. */
 void server_set_refuse_all(struct server_set *set, struct pool *pool, const struct error *why);

@@ -1,11 +1,14 @@
 /* acceptor: listening sockets and placement. Worker 0's thread.
  *
- * Opens what the configuration names (COMPAT 6.3 for texts and what is fatal), accepts in bursts, refuses politely over max_login_clients, and hands each socket to the worker with
- * the fewest clients, worker 0 last (MECHANISMS §2.11).
+ * Opens what the configuration names (COMPAT 6.3 for texts and what is fatal), accepts in bursts,
+ * refuses politely over max_login_clients, and hands each socket to the worker with the fewest
+ * clients, worker 0 last (MECHANISMS §2.11).
  */
 #pragma once
 #include "worker/workers.h"
 
-struct acceptor *acceptor_open(struct workers *workers, struct error *error); /* NULL: nothing could be opened that must be */
-void acceptor_close_tcp(struct acceptor *acceptor);  /* shutdown has begun */
-void acceptor_close(struct acceptor *acceptor);      /* all, and frees; NULL is fine */
+struct acceptor *
+acceptor_open(struct workers *workers,
+              struct error *error);                 /* NULL: nothing could be opened that must be */
+void acceptor_close_tcp(struct acceptor *acceptor); /* shutdown has begun */
+void acceptor_close(struct acceptor *acceptor);     /* all, and frees; NULL is fine */

@@ -1,12 +1,21 @@
-/* report: rows of all workers, merged; the only way by which admin (and http) see clients, servers and pools.
+/* report: rows of all workers, merged; the only way by which admin (and http) see clients, servers
+ * and pools.
  *
- * A report asks every worker by message; each fills in rows from its own client_set, server_set and pool shards on its own thread; the last answer completes the merge and
- * `done` is called on the loop that asked. Nobody walks another worker's lists.
+ * A report asks every worker by message; each fills in rows from its own client_set, server_set and
+ * pool shards on its own thread; the last answer completes the merge and `done` is called on the
+ * loop that asked. Nobody walks another worker's lists.
  */
 #pragma once
 #include "worker/workers.h"
 
-enum report_kind { REPORT_POOLS, REPORT_CLIENTS, REPORT_SERVERS, REPORT_STATS, REPORT_DATABASES, REPORT_LISTS };
+enum report_kind {
+    REPORT_POOLS,
+    REPORT_CLIENTS,
+    REPORT_SERVERS,
+    REPORT_STATS,
+    REPORT_DATABASES,
+    REPORT_LISTS
+};
 
 /* One client or server (SHOW CLIENTS, SHOW SERVERS). Texts are copies. */
 struct report_connection {
@@ -14,10 +23,10 @@ struct report_connection {
     char user[128], database[64], state[24], replication[12];
     char address[64], local_address[64];
     int port, local_port;
-    int64_t connect_time, request_time;  /* realtime seconds; 0: none */
-    int64_t wait;                        /* microseconds */
+    int64_t connect_time, request_time; /* realtime seconds; 0: none */
+    int64_t wait;                       /* microseconds */
     bool close_needed;
-    uint64_t pointer, link;              /* opaque; 0: none */
+    uint64_t pointer, link; /* opaque; 0: none */
     int remote_pid;
     char tls[80];
     char application_name[64];
@@ -27,7 +36,8 @@ struct report_connection {
 struct report_pool {
     char database[64], user[128];
     int clients_active, clients_waiting, cancels_active, cancels_waiting;
-    int servers_active, servers_active_cancel, servers_being_canceled, servers_idle, servers_used, servers_tested, servers_login;
+    int servers_active, servers_active_cancel, servers_being_canceled, servers_idle, servers_used,
+        servers_tested, servers_login;
     int64_t max_wait; /* microseconds */
     enum pool_mode mode;
     const char *load_balance_hosts; /* literal or NULL */
@@ -36,16 +46,17 @@ struct report_pool {
 struct report {
     enum report_kind kind;
     struct workers *workers;
-    struct loop *loop;                                    /* where done is called */
-    void (*done)(struct report *report, void *argument);  /* then report_destroy */
+    struct loop *loop;                                   /* where done is called */
+    void (*done)(struct report *report, void *argument); /* then report_destroy */
     void *argument;
-    bool failed;                                          /* no memory */
-    struct report_connection *connections;                /* CLIENTS, SERVERS: by worker, then as they stand */
-    struct report_pool *pools;                            /* POOLS, STATS: ordered by database, user */
+    bool failed;                           /* no memory */
+    struct report_connection *connections; /* CLIENTS, SERVERS: by worker, then as they stand */
+    struct report_pool *pools;             /* POOLS, STATS: ordered by database, user */
     size_t count;
     int free_clients, used_clients, login_clients, free_servers, used_servers; /* LISTS */
 };
-struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind, void (*done)(struct report *, void *), void *argument);
+struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind,
+                            void (*done)(struct report *, void *), void *argument);
 void report_destroy(struct report *report);
 
 /* Totals by database, and averages (worker/stats). */

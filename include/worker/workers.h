@@ -1,6 +1,7 @@
 /* workers: start, stop, the fixed array of them, and what all of them share.
  *
- * Worker 0 runs on the main thread (workers_run), the others on threads of their own. Made before any thread starts; the array does not change after that.
+ * Worker 0 runs on the main thread (workers_run), the others on threads of their own. Made before
+ * any thread starts; the array does not change after that.
  */
 #pragma once
 #include "config/load.h"
@@ -18,15 +19,16 @@ struct workers {
     struct offload *offload;
     struct key_cache *key_cache;
     struct tls_ticket_keys *ticket_keys;
-    const struct config *config;     /* worker 0's: the newest that was published */
-    struct acceptor *acceptor;       /* worker 0 */
-    struct control *control;         /* worker 0: reload and shutdown */
-    struct stats *stats;             /* ticks of worker 0 */
+    const struct config *config; /* worker 0's: the newest that was published */
+    struct acceptor *acceptor;   /* worker 0 */
+    struct control *control;     /* worker 0: reload and shutdown */
+    struct stats *stats;         /* ticks of worker 0 */
     usec_t start_time;
-    bool is_quiet;                   /* -q: holds over reloads */
+    bool is_quiet; /* -q: holds over reloads */
 };
 
-struct workers *workers_create(const struct config *config, struct tls_ticket_keys *keys, const struct console_ops *console, struct error *error);
+struct workers *workers_create(const struct config *config, struct tls_ticket_keys *keys,
+                               const struct console_ops *console, struct error *error);
 /* Starts the other threads and turns worker 0's loop until shutdown is over. */
 void workers_run(struct workers *workers);
 void workers_destroy(struct workers *workers);

@@ -1,11 +1,10 @@
-#include "show.h"
-
-#include "base/memory.h"
-#include "wire/message.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/memory.h"
+#include "show.h"
+#include "wire/message.h"
 
 #define QUERY_MAX 4096 /* a command; PgBouncer takes one pkt_buf */
 
@@ -17,7 +16,9 @@ static bool say(struct client *client, const struct bytes *out)
     return false;
 }
 
-/* -- answers ---------------------------------------------------------------------------------------------------------------- */
+/* -- answers
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void answer_error(struct console_session *session, const char *sqlstate, const char *text)
 {
@@ -55,7 +56,8 @@ static void answer_show(struct console_session *session, const struct show *show
     bytes_finish(&out);
 }
 
-/* -- what waits for other workers ------------------------------------------------------------------------------------------- */
+/* -- what waits for other workers
+ * ------------------------------------------------------------------------------------------- */
 
 static void process(struct console_session *session);
 
@@ -106,7 +108,9 @@ static void reload_done(struct reload_request *request, bool ok, const char *fir
     go_on(session);
 }
 
-/* -- commands --------------------------------------------------------------------------------------------------------------- */
+/* -- commands
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct show *find_show(const char *word)
 {
@@ -141,7 +145,8 @@ static void run_show(struct console_session *session, const struct command *comm
     session->show = show;
     session->is_waiting = true;
     stream_pause(&session->client->stream);
-    if (!report_start(session->workers, session->client->set->loop, show->kind, report_done, session)) {
+    if (!report_start(session->workers, session->client->set->loop, show->kind, report_done,
+                      session)) {
         session->is_waiting = false;
         answer_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
         stream_resume(&session->client->stream);
@@ -152,8 +157,8 @@ static void run_reload(struct console_session *session)
 {
     log_info(NULL, "RELOAD command issued");
     session->is_waiting = true;
-    session->reload = (struct reload_request){.done = reload_done,
-                                              .loop = session->client->set->loop};
+    session->reload =
+        (struct reload_request){.done = reload_done, .loop = session->client->set->loop};
     stream_pause(&session->client->stream);
     control_reload(session->workers, &session->reload);
 }
@@ -179,7 +184,7 @@ static void run_shutdown(struct console_session *session, const struct command *
 
 static bool is_known_but_not_built(const char *word)
 {
-    static const char *const words[] = {"PAUSE",      "RESUME", "SUSPEND",     "DISABLE",   "ENABLE",
+    static const char *const words[] = {"PAUSE",     "RESUME", "SUSPEND",     "DISABLE",   "ENABLE",
                                         "RECONNECT", "KILL",   "KILL_CLIENT", "WAIT_CLOSE"};
     for (size_t i = 0; i < COLUMN_COUNT(words); i++)
         if (strcmp(words[i], word) == 0)
@@ -253,7 +258,9 @@ static void run(struct console_session *session, const char *query)
         run_order(session, &command, query);
 }
 
-/* -- messages --------------------------------------------------------------------------------------------------------------- */
+/* -- messages
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void refuse_packet(struct console_session *session, const struct message *message)
 {
@@ -261,7 +268,8 @@ static void refuse_packet(struct console_session *session, const struct message 
     if (strchr("PBDECSH", message->type))
         snprintf(text, sizeof(text), "extended query protocol not supported by admin console");
     else
-        snprintf(text, sizeof(text), "unsupported packet type for admin console: %d", message->type);
+        snprintf(text, sizeof(text), "unsupported packet type for admin console: %d",
+                 message->type);
     answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
     if (session->client && session->client->state != CLIENT_CLOSED)
         client_refuse_text(session->client, SQLSTATE_PROTOCOL_VIOLATION, "bad packet");

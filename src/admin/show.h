@@ -1,4 +1,5 @@
-/* What the SHOW commands share: tables of columns, cells, and the session that waits for an answer. */
+/* What the SHOW commands share: tables of columns, cells, and the session that waits for an answer.
+ */
 #pragma once
 #include "admin/command.h"
 #include "admin/console.h"
@@ -10,17 +11,29 @@
 #define SHOW_BYTES_MAX (64 * 1024 * 1024)
 
 /* Column types of COMPAT 5.3. */
-#define COLUMN_TEXT(name)    {name, 25, -1}
-#define COLUMN_INT(name)     {name, 23, 4}
-#define COLUMN_BIGINT(name)  {name, 20, 8}
-#define COLUMN_NUMERIC(name) {name, 1700, -1}
-#define COLUMN_COUNT(table)  (sizeof(table) / sizeof((table)[0]))
+#define COLUMN_TEXT(name)                                                                          \
+    {                                                                                              \
+        name, 25, -1                                                                               \
+    }
+#define COLUMN_INT(name)                                                                           \
+    {                                                                                              \
+        name, 23, 4                                                                                \
+    }
+#define COLUMN_BIGINT(name)                                                                        \
+    {                                                                                              \
+        name, 20, 8                                                                                \
+    }
+#define COLUMN_NUMERIC(name)                                                                       \
+    {                                                                                              \
+        name, 1700, -1                                                                             \
+    }
+#define COLUMN_COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 struct console_session {
-    struct client *client;        /* NULL: it is gone; the session goes with its last answer */
+    struct client *client; /* NULL: it is gone; the session goes with its last answer */
     struct workers *workers;
-    bool is_waiting;              /* for a report or a reload */
-    const struct show *show;      /* what a report is for */
+    bool is_waiting;         /* for a report or a reload */
+    const struct show *show; /* what a report is for */
     struct reload_request reload;
 };
 

@@ -1,12 +1,12 @@
-/* SHOW VERSION, STATE, CONFIG, DATABASES, USERS, LISTS, HELP, and the settings that drivers ask for. */
-#include "show.h"
-
-#include "config/describe.h"
-
+/* SHOW VERSION, STATE, CONFIG, DATABASES, USERS, LISTS, HELP, and the settings that drivers ask
+ * for. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#include "config/describe.h"
+#include "show.h"
 
 void cell_text(struct bytes *out, const char *text)
 {
@@ -108,7 +108,8 @@ static void host_list(const struct database_entry *database, char *text, size_t 
     text[0] = 0;
     for (int i = 0; i < database->host_count && used < size; i++)
         if (database->hosts[i])
-            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "," : "", database->hosts[i]);
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "," : "",
+                                     database->hosts[i]);
 }
 
 static void write_console_database(struct bytes *out, const struct client *client, size_t columns)

@@ -1,8 +1,8 @@
 /* SHOW CLIENTS, SERVERS. */
-#include "show.h"
-
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "show.h"
 
 static const struct column columns[] = {
     COLUMN_TEXT("type"),

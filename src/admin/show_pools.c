@@ -1,7 +1,7 @@
 /* SHOW POOLS. */
-#include "show.h"
-
 #include <string.h>
+
+#include "show.h"
 
 static const struct column columns[] = {
     COLUMN_TEXT("database"),
@@ -27,9 +27,9 @@ static void write_row(struct bytes *out, const struct report_pool *pool)
 {
     static const char *const modes[] = {"session", "transaction", "statement"};
     const int counts[] = {
-        pool->clients_active,         pool->clients_waiting,      pool->cancels_active,
-        pool->cancels_waiting,        pool->servers_active,       pool->servers_active_cancel,
-        pool->servers_being_canceled, pool->servers_idle,         pool->servers_used,
+        pool->clients_active,         pool->clients_waiting, pool->cancels_active,
+        pool->cancels_waiting,        pool->servers_active,  pool->servers_active_cancel,
+        pool->servers_being_canceled, pool->servers_idle,    pool->servers_used,
         pool->servers_tested,         pool->servers_login,
     };
     size_t row = data_row_begin(out, COLUMN_COUNT(columns));

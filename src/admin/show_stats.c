@@ -1,19 +1,23 @@
 /* SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS. */
-#include "show.h"
-
-#include "base/memory.h"
-#include "worker/stats.h"
-
 #include <stdio.h>
 #include <string.h>
 
-/* The twelve counters in COMPAT's order; names as they end in SHOW STATS (total_..., avg_...), in STATS_TOTALS and in TOTALS. */
+#include "base/memory.h"
+#include "show.h"
+#include "worker/stats.h"
+
+/* The twelve counters in COMPAT's order; names as they end in SHOW STATS (total_..., avg_...), in
+ * STATS_TOTALS and in TOTALS. */
 static const struct counter {
     const char *total, *average, *plain, *totals;
     size_t offset;
 } counters[] = {
-#define COUNTER(total, average, plain, totals, field) {total, average, plain, totals, offsetof(struct pool_stats, field)}
-    COUNTER("server_assignment_count", "server_assignment_count", "server_assignment_count", "server_assignment_count", server_assignments),
+#define COUNTER(total, average, plain, totals, field)                                              \
+    {                                                                                              \
+        total, average, plain, totals, offsetof(struct pool_stats, field)                          \
+    }
+    COUNTER("server_assignment_count", "server_assignment_count", "server_assignment_count",
+            "server_assignment_count", server_assignments),
     COUNTER("xact_count", "xact_count", "xact_count", "xact_count", xacts),
     COUNTER("query_count", "query_count", "query_count", "query_count", queries),
     COUNTER("received", "recv", "bytes_received", "client_bytes", received),
@@ -21,13 +25,16 @@ static const struct counter {
     COUNTER("xact_time", "xact_time", "xact_time", "xact_time", xact_time),
     COUNTER("query_time", "query_time", "query_time", "query_time", query_time),
     COUNTER("wait_time", "wait_time", "wait_time", "wait_time", wait_time),
-    COUNTER("client_parse_count", "client_parse_count", "client_parse_count", "ps_client_parse_count", client_parses),
-    COUNTER("server_parse_count", "server_parse_count", "server_parse_count", "ps_server_parse_count", server_parses),
+    COUNTER("client_parse_count", "client_parse_count", "client_parse_count",
+            "ps_client_parse_count", client_parses),
+    COUNTER("server_parse_count", "server_parse_count", "server_parse_count",
+            "ps_server_parse_count", server_parses),
     COUNTER("bind_count", "bind_count", "bind_count", "ps_bind_count", binds),
-    COUNTER("client_login_count", "client_login_count", "client_login_count", "client_login_count", client_logins),
+    COUNTER("client_login_count", "client_login_count", "client_login_count", "client_login_count",
+            client_logins),
 #undef COUNTER
 };
-#define COUNTERS COLUMN_COUNT(counters)
+#define COUNTERS      COLUMN_COUNT(counters)
 #define NAME_MAX_SIZE 48
 
 static uint64_t value_of(const struct pool_stats *stats, size_t counter)
@@ -59,7 +66,8 @@ static void begin_layout(struct layout *layout)
     layout->columns[0] = (struct column){layout->names[0], 25, -1};
 }
 
-static size_t make_rows(struct console_session *session, const struct report *report, struct report_stats_row **rows)
+static size_t make_rows(struct console_session *session, const struct report *report,
+                        struct report_stats_row **rows)
 {
     *rows = memory_zalloc_array(report->count + 1, sizeof(**rows));
     return *rows ? stats_rows(session->workers, report, *rows) : 0;
@@ -71,8 +79,8 @@ static void cells(struct bytes *out, const struct pool_stats *stats)
         cell_unsigned(out, value_of(stats, i));
 }
 
-static void write_table(struct console_session *session, const struct report *report, struct bytes *out,
-                        const struct layout *layout, bool totals, bool averages)
+static void write_table(struct console_session *session, const struct report *report,
+                        struct bytes *out, const struct layout *layout, bool totals, bool averages)
 {
     struct report_stats_row *rows;
     size_t count = make_rows(session, report, &rows);
@@ -89,7 +97,8 @@ static void write_table(struct console_session *session, const struct report *re
     memory_free(rows);
 }
 
-static void write_stats(struct console_session *session, const struct report *report, struct bytes *out)
+static void write_stats(struct console_session *session, const struct report *report,
+                        struct bytes *out)
 {
     struct layout layout;
     begin_layout(&layout);
@@ -100,7 +109,8 @@ static void write_stats(struct console_session *session, const struct report *re
     write_table(session, report, out, &layout, true, true);
 }
 
-static void write_totals(struct console_session *session, const struct report *report, struct bytes *out)
+static void write_totals(struct console_session *session, const struct report *report,
+                         struct bytes *out)
 {
     struct layout layout;
     begin_layout(&layout);
@@ -109,7 +119,8 @@ static void write_totals(struct console_session *session, const struct report *r
     write_table(session, report, out, &layout, true, false);
 }
 
-static void write_averages(struct console_session *session, const struct report *report, struct bytes *out)
+static void write_averages(struct console_session *session, const struct report *report,
+                           struct bytes *out)
 {
     struct layout layout;
     begin_layout(&layout);
@@ -128,7 +139,8 @@ static void sum_row(struct bytes *out, const char *prefix, const char *name, uin
     data_row_end(out, row);
 }
 
-static void write_sums(struct console_session *session, const struct report *report, struct bytes *out)
+static void write_sums(struct console_session *session, const struct report *report,
+                       struct bytes *out)
 {
     static const struct column columns[] = {COLUMN_TEXT("name"), COLUMN_NUMERIC("value")};
     struct report_stats_row *rows;

@@ -1,12 +1,12 @@
 /* A client meets a server, and parts from it.
  *
- * The events of a server that has an owner arrive here; so do grants and refusals of the pool. DESIGN §3, MECHANISMS §2.4, §4.1-4.2.
+ * The events of a server that has an owner arrive here; so do grants and refusals of the pool.
+ * DESIGN §3, MECHANISMS §2.4, §4.1-4.2.
  */
-#include "client/client_set.h"
-
-#include "wire/build.h"
-
 #include <string.h>
+
+#include "client/client_set.h"
+#include "wire/build.h"
 
 static usec_t now_of(const struct client *client)
 {
@@ -26,7 +26,9 @@ static const struct effective *effective_of(struct client *client)
     return &client->effective;
 }
 
-/* -- settings in front ------------------------------------------------------------------------------------------------------ */
+/* -- settings in front
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 bool attach_send_prefix(struct client *client)
 {
@@ -50,7 +52,8 @@ bool attach_send_prefix(struct client *client)
     return true;
 }
 
-/* PgBouncer closes both when a setting is refused; the server may have been left in a failed block. */
+/* PgBouncer closes both when a setting is refused; the server may have been left in a failed block.
+ */
 static void prefix_failed(struct client *client)
 {
     struct error error = client->server->swallowed_error;
@@ -73,8 +76,9 @@ static void prefix_ready(struct client *client)
 void attach_arm(struct client *client)
 {
     const struct effective *effective = effective_of(client);
-    usec_t limit = client->is_in_request ? effective->query_timeout
-                   : client->is_in_transaction ? effective->idle_transaction_timeout : 0;
+    usec_t limit = client->is_in_request       ? effective->query_timeout
+                   : client->is_in_transaction ? effective->idle_transaction_timeout
+                                               : 0;
     usec_t at = limit > 0 ? now_of(client) + limit : INT64_MAX;
     if (effective->transaction_timeout > 0 && client->is_in_transaction &&
         client->xact_start + effective->transaction_timeout < at)
@@ -85,7 +89,9 @@ void attach_arm(struct client *client)
         deadline_clear(&client->deadline);
 }
 
-/* -- meeting ---------------------------------------------------------------------------------------------------------------- */
+/* -- meeting
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool take(struct client *client, struct server *server)
 {
@@ -93,8 +99,8 @@ static bool take(struct client *client, struct server *server)
         return false;
     deadline_clear(&client->deadline);
     client->server = server;
-    enum pool_mode mode = (enum pool_mode)atomic_load_explicit(&client->pool->pool_mode,
-                                                               memory_order_relaxed);
+    enum pool_mode mode =
+        (enum pool_mode)atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed);
     client->is_session_mode = mode == POOL_MODE_SESSION;
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
@@ -114,7 +120,8 @@ static void arm_wait(struct client *client)
     usec_t timeout = effective_of(client)->query_wait_timeout;
     client->was_notified = false;
     if (notify > 0 && (timeout <= 0 || notify < timeout))
-        deadline_set(&client->set->notify_deadlines, &client->deadline, client->wait_start + notify);
+        deadline_set(&client->set->notify_deadlines, &client->deadline,
+                     client->wait_start + notify);
     else if (timeout > 0)
         deadline_set(&client->set->wait_deadlines, &client->deadline, client->wait_start + timeout);
 }
@@ -179,7 +186,9 @@ void attach_refused(struct pool_waiter *waiter, const struct error *why)
         client_free_if_closed(client);
 }
 
-/* -- parting ---------------------------------------------------------------------------------------------------------------- */
+/* -- parting
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void hear_abandoned(struct client *client, struct server *server)
 {
@@ -187,8 +196,8 @@ static void hear_abandoned(struct client *client, struct server *server)
     ledger_abandon(&server->ledger);
     while (ledger_take_settled(&server->ledger, &entry))
         if (entry.tag)
-            statement_delta_settle(entry.tag, false, &client->statements,
-                                   &client->set->statements, NULL);
+            statement_delta_settle(entry.tag, false, &client->statements, &client->set->statements,
+                                   NULL);
 }
 
 static void arm_idle(struct client *client)
@@ -217,7 +226,8 @@ void attach_leave(struct client *client, const char *reason)
 {
     (void)reason;
     if (waiter_is_waiting(&client->waiter))
-        pool_waiter_leave(&client->waiter); /* false: a server is on its way; attach_granted sends it on */
+        pool_waiter_leave(
+            &client->waiter); /* false: a server is on its way; attach_granted sends it on */
     struct server *server = client->server;
     if (!server)
         return;
@@ -233,7 +243,9 @@ void attach_leave(struct client *client, const char *reason)
     server_detach(server, client->is_session_mode, why);
 }
 
-/* -- what servers tell ------------------------------------------------------------------------------------------------------ */
+/* -- what servers tell
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void settled(struct server *server, const struct ledger_entry *entry)
 {
@@ -284,7 +296,8 @@ static void ready(struct server *server, bool ours)
                            "transaction blocks not allowed in statement pooling mode");
         return;
     }
-    /* A COPY failed so early that it is not known how many Syncs the server will still answer: the client has its answers, the server is closed. */
+    /* A COPY failed so early that it is not known how many Syncs the server will still answer: the
+     * client has its answers, the server is closed. */
     bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
                     server->ledger.status == 'I';
     if (!client->is_session_mode && client->pass == 0 && (server_is_clean(server) || is_spent))
@@ -304,7 +317,8 @@ static void forgot_statements(struct server *server)
     client_statements_forget(&client->statements, &client->set->statements);
 }
 
-/* In answer to the client's own message: it has set it, and it follows the client from now on (MECHANISMS §4.5). */
+/* In answer to the client's own message: it has set it, and it follows the client from now on
+ * (MECHANISMS §4.5). */
 static void parameter(struct server *server, int slot, bool asked)
 {
     struct client *client = server->owner;
@@ -335,7 +349,9 @@ const struct server_events attach_server_events = {
     .gone = gone,
 };
 
-/* -- time ------------------------------------------------------------------------------------------------------------------- */
+/* -- time
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct client *client_of_deadline(struct deadline *deadline)
 {
@@ -395,7 +411,9 @@ void attach_transaction_expired(struct deadline *deadline, struct deadline_list 
         client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, "idle transaction timeout");
 }
 
-/* -- cancel ----------------------------------------------------------------------------------------------------------------- */
+/* -- cancel
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 void attach_cancel(struct client *client, void (*done)(void *argument), void *argument)
 {

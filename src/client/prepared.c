@@ -1,14 +1,14 @@
-/* Named statements in transaction mode: a client's names, shared statements, and what its server holds.
+/* Named statements in transaction mode: a client's names, shared statements, and what its server
+ * holds.
  *
- * MECHANISMS §3 and §4.11. What a message changes is a delta that its ledger entry carries until the answer; messages that depend on deltas of an earlier Sync unit
- * are held (MECHANISMS §3.3).
+ * MECHANISMS §3 and §4.11. What a message changes is a delta that its ledger entry carries until
+ * the answer; messages that depend on deltas of an earlier Sync unit are held (MECHANISMS §3.3).
  */
-#include "requests.h"
+#include <string.h>
 
+#include "requests.h"
 #include "wire/build.h"
 #include "wire/query.h"
-
-#include <string.h>
 
 #define PREPARED_LIMIT(client) ((client)->set->config->settings.max_prepared_statements)
 
@@ -36,7 +36,8 @@ static void expect(struct client *client, enum ledger_kind kind, enum ledger_act
     ledger_expect(&client->server->ledger, kind, action, answer, delta);
 }
 
-/* Deltas that are settled at once (a made-up answer with nothing in front of it) are heard of now. */
+/* Deltas that are settled at once (a made-up answer with nothing in front of it) are heard of now.
+ */
 static void hear_settled(struct client *client)
 {
     struct ledger_entry entry;
@@ -107,7 +108,8 @@ static bool make_held(struct request_walk *walk, const struct shared_statement *
     return true;
 }
 
-/* A ParseComplete may be made up only where the state at that point is known and is not 'E' (MECHANISMS §3.2). */
+/* A ParseComplete may be made up only where the state at that point is known and is not 'E'
+ * (MECHANISMS §3.2). */
 static bool success_is_certain(const struct client *client)
 {
     const struct ledger *ledger = &client->server->ledger;
@@ -144,7 +146,8 @@ static bool parse_held(struct request_walk *walk, struct shared_statement *state
     return parse_new(walk, statement, delta);
 }
 
-/* A name in use: PostgreSQL says 42P05, after it has looked at the text. The error is provoked (MECHANISMS §3.1). */
+/* A name in use: PostgreSQL says 42P05, after it has looked at the text. The error is provoked
+ * (MECHANISMS §3.1). */
 static bool parse_duplicate(struct request_walk *walk, struct shared_statement *statement)
 {
     if (!make_held(walk, statement) || !put_parse(walk, statement))
@@ -186,10 +189,10 @@ static enum take parse_whole(struct request_walk *walk, const struct message *me
     struct parse_message parse;
     if (!parse_message_read(message->body, &parse))
         return malformed(walk);
-    uint64_t settings = wanted_parameters_statement_hash(&client->wanted,
-                                                         client->set->shared->parameter_names);
-    struct shared_statement *statement = statement_acquire(
-        &client->set->statements, parse.query, parse.types, parse.type_count, settings);
+    uint64_t settings =
+        wanted_parameters_statement_hash(&client->wanted, client->set->shared->parameter_names);
+    struct shared_statement *statement = statement_acquire(&client->set->statements, parse.query,
+                                                           parse.types, parse.type_count, settings);
     if (!statement)
         return no_memory(walk);
     pool_stats(client->pool, client->set->worker)->client_parses++;
@@ -219,8 +222,9 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
     return parse_whole(walk, message);
 }
 
-/* A name that the client never defined goes through as it is, so that PostgreSQL gives the answer (and SQL-prepared names work); one that begins with our prefix must
- * not reach another client's statement. */
+/* A name that the client never defined goes through as it is, so that PostgreSQL gives the answer
+ * (and SQL-prepared names work); one that begins with our prefix must not reach another client's
+ * statement. */
 static const char *name_for_server(const struct client_statement *named, const char *name)
 {
     if (named)
@@ -233,8 +237,8 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
                             const struct bind_message *bind)
 {
     struct client *client = walk->client;
-    const struct client_statement *named = client_statements_find(&client->statements,
-                                                                  bind->statement);
+    const struct client_statement *named =
+        client_statements_find(&client->statements, bind->statement);
     const char *name = name_for_server(named, bind->statement);
     if (named) {
         pool_stats(client->pool, client->set->worker)->binds++;
@@ -262,7 +266,8 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     return TAKE_NEXT;
 }
 
-/* The unnamed statement that the server holds may be another client's: it is closed in front, so that PostgreSQL says that there is none. */
+/* The unnamed statement that the server holds may be another client's: it is closed in front, so
+ * that PostgreSQL says that there is none. */
 static bool hide_foreign_unnamed(struct request_walk *walk)
 {
     struct client *client = walk->client;
@@ -316,7 +321,8 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
     return TAKE_NEXT;
 }
 
-/* Never sent: the server keeps the statement for others. Close of an unknown name is no error, either. */
+/* Never sent: the server keeps the statement for others. Close of an unknown name is no error,
+ * either. */
 enum take prepared_close(struct request_walk *walk, const struct message *message)
 {
     struct client *client = walk->client;
@@ -327,8 +333,8 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
         return forward(walk, message, LEDGER_CLOSE);
     if (depends_on_earlier_unit(client))
         return request_hold(walk);
-    struct statement_delta *delta = client_statements_remove(
-        &client->statements, &client->set->statements, target.name);
+    struct statement_delta *delta =
+        client_statements_remove(&client->statements, &client->set->statements, target.name);
     if (!delta)
         return no_memory(walk);
     client->delta_unit = client->unit;

@@ -1,15 +1,16 @@
 /* What a logged-in client asks.
  *
- * Messages that go to the server as they are, are collected as a run at the front of the input and forwarded in one piece, in place; each leaves an entry in the server's
- * ledger. A client without a server asks for one at the end of the turn (LOOP_GRANT), never while reading (MECHANISMS §1.1).
+ * Messages that go to the server as they are, are collected as a run at the front of the input and
+ * forwarded in one piece, in place; each leaves an entry in the server's ledger. A client without a
+ * server asks for one at the end of the turn (LOOP_GRANT), never while reading (MECHANISMS §1.1).
  */
 #include "requests.h"
+
+#include <string.h>
 
 #include "server/server_set.h"
 #include "wire/build.h"
 #include "wire/query.h"
-
-#include <string.h>
 
 /* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT for messages that carry no data. */
 #define SMALL_MESSAGE_MAX 10000
@@ -37,7 +38,8 @@ bool request_put(struct request_walk *walk, const void *data, size_t size)
         return false;
     if (stream_put(&walk->client->server->stream, data, size))
         return true;
-    walk->client->server->must_close = true; /* what it was told and what is expected of it differ now */
+    walk->client->server->must_close =
+        true; /* what it was told and what is expected of it differ now */
     client_close(walk->client, "out of memory");
     return false;
 }
@@ -142,7 +144,8 @@ static enum take forward_unit_end(struct request_walk *walk, const struct messag
     return take;
 }
 
-/* During COPY IN the server would ignore a Sync; if the COPY fails meanwhile, it would not. It is kept back until that is known. */
+/* During COPY IN the server would ignore a Sync; if the COPY fails meanwhile, it would not. It is
+ * kept back until that is known. */
 static bool is_in_mid_copy(const struct client *client)
 {
     const struct ledger *ledger = &client->server->ledger;
@@ -158,7 +161,8 @@ static enum take take_sync(struct request_walk *walk, const struct message *mess
     return request_drop(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
 }
 
-/* A COPY IN failed before the client ended it, and its Sync was kept back: the server waits for one now. */
+/* A COPY IN failed before the client ended it, and its Sync was kept back: the server waits for one
+ * now. */
 static bool send_withheld_sync(struct request_walk *walk)
 {
     struct client *client = walk->client;
@@ -267,8 +271,8 @@ static bool word_ends_transaction(const char *word)
     return false;
 }
 
-/* A unit that begins with one of these would run even if the client's settings in front of it failed (MECHANISMS §4.2): it waits for their
- * confirmation. */
+/* A unit that begins with one of these would run even if the client's settings in front of it
+ * failed (MECHANISMS §4.2): it waits for their confirmation. */
 static bool must_wait_for_prefix(const struct client *client, const struct message *message)
 {
     char word[16] = "";
@@ -288,7 +292,8 @@ static bool must_wait_for_prefix(const struct client *client, const struct messa
     bool need_more;
     if (message->type != 'B' || !bind_message_read(message->body, &bind, &need_more))
         return message->type != 'S';
-    const struct client_statement *named = client_statements_find(&client->statements, bind.statement);
+    const struct client_statement *named =
+        client_statements_find(&client->statements, bind.statement);
     if (!named)
         return true;
     const struct shared_statement *statement = named->statement;
@@ -315,7 +320,8 @@ static enum take make_room(struct request_walk *walk)
     static const uint8_t flush[] = {'H', 0, 0, 0, 4};
     struct server *server = walk->client->server;
     struct ledger_entry entry;
-    if (ledger_has_settled(&server->ledger)) { /* skipped while nothing is owed: nobody else would hear of them */
+    if (ledger_has_settled(
+            &server->ledger)) { /* skipped while nothing is owed: nobody else would hear of them */
         while (walk->client->server && ledger_take_settled(&server->ledger, &entry))
             attach_server_events.settled(server, &entry);
         return walk->client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
@@ -367,7 +373,8 @@ static enum take take_message(struct request_walk *walk, const struct message *m
 static enum take take_one(struct request_walk *walk)
 {
     struct client *client = walk->client;
-    if (stream_is_blocked(&client->stream)) { /* who does not read its answers is not read, either */
+    if (stream_is_blocked(
+            &client->stream)) { /* who does not read its answers is not read, either */
         if (request_flush(walk))
             stream_pause(&client->stream);
         return TAKE_STOP;
@@ -475,7 +482,8 @@ void requests_start(struct client *client)
         requests_process(client);
 }
 
-/* The client has no server and nothing of its unit was sent: the error is its answer, and the rest of the unit is skipped, as PostgreSQL would. */
+/* The client has no server and nothing of its unit was sent: the error is its answer, and the rest
+ * of the unit is skipped, as PostgreSQL would. */
 static void answer_unit(struct client *client, const struct error *error)
 {
     uint8_t memory[1024];

@@ -213,7 +213,8 @@ static void say_tracked(struct client *client, const struct pool_welcome *welcom
             value = value_in(welcome, names->names[slot]);
         if (value == NULL)
             continue;
-        /* What it did not ask for it wants as the pool's first server had it: another client's SET must not show (PITFALLS row 9). */
+        /* What it did not ask for it wants as the pool's first server had it: another client's SET
+         * must not show (PITFALLS row 9). */
         if (welcome != NULL && !wanted_parameters_set(&client->wanted, slot, value))
             out->failed = true;
         build_parameter_status(out, names->names[slot], value);

@@ -79,7 +79,8 @@ void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_act
         ledger->copy_ended = true;
     if (ledger->is_skipping) {
         if (kind != LEDGER_SYNC) {
-            /* The server throws it away; so that its tag is heard of, it is settled in its turn. Nothing is owed. */
+            /* The server throws it away; so that its tag is heard of, it is settled in its turn.
+             * Nothing is owed. */
             append(ledger, (uint8_t)kind, (uint8_t)action, answer, tag);
             settle_head(ledger, LEDGER_SKIPPED);
             return;
@@ -144,8 +145,8 @@ static enum ledger_verdict match_command_end(struct ledger *ledger, uint8_t type
     return answer_ends(ledger, LEDGER_EXECUTE);
 }
 
-/* During COPY IN the server reads and ignores Sync: those sent with the Execute, up to the client's CopyDone or CopyFail, bring no
- * ReadyForQuery (MECHANISMS §5.2). Entries behind them move up. */
+/* During COPY IN the server reads and ignores Sync: those sent with the Execute, up to the client's
+ * CopyDone or CopyFail, bring no ReadyForQuery (MECHANISMS §5.2). Entries behind them move up. */
 static void drop_syncs_up_to_copy_end(struct ledger *ledger)
 {
     uint32_t to = ledger->head + 1;
@@ -287,8 +288,9 @@ bool ledger_take_settled(struct ledger *ledger, struct ledger_entry *entry)
 
 bool ledger_is_free(const struct ledger *ledger)
 {
-    return ledger_is_empty(ledger) && ledger->doubtful_syncs == 0 && ledger->status == 'I' && !ledger->is_skipping &&
-           !ledger->is_unsynced && !ledger->copy_in && !ledger->copy_out && !ledger->copy_both;
+    return ledger_is_empty(ledger) && ledger->doubtful_syncs == 0 && ledger->status == 'I' &&
+           !ledger->is_skipping && !ledger->is_unsynced && !ledger->copy_in && !ledger->copy_out &&
+           !ledger->copy_both;
 }
 
 bool ledger_head_is_clients(const struct ledger *ledger)

@@ -1,12 +1,14 @@
 #include "ledger/parameters.h"
-#include "base/digest.h"
-#include "base/memory.h"
-#include "wire/build.h"
 
 #include <string.h>
 #include <strings.h>
 
-/* PostgreSQL's GUC_REPORT settings (versions 9.6 to 18); the first five are tracked (COMPAT 9.2), in the order of the login answer. */
+#include "base/digest.h"
+#include "base/memory.h"
+#include "wire/build.h"
+
+/* PostgreSQL's GUC_REPORT settings (versions 9.6 to 18); the first five are tracked (COMPAT 9.2),
+ * in the order of the login answer. */
 static const char *const reported[] = {
     "DateStyle",
     "client_encoding",
@@ -156,8 +158,8 @@ static struct wanted_parameter *add_wanted(struct wanted_parameters *wanted, int
 {
     if (wanted->count >= PARAMETER_WANTED_MAX)
         return NULL;
-    struct wanted_parameter *items = memory_resize_array(
-        wanted->items, (size_t)wanted->count + 1, sizeof(struct wanted_parameter));
+    struct wanted_parameter *items = memory_resize_array(wanted->items, (size_t)wanted->count + 1,
+                                                         sizeof(struct wanted_parameter));
     if (!items)
         return NULL;
     wanted->items = items;

@@ -1,12 +1,14 @@
 #include "ledger/statements.h"
-#include "base/bytes.h"
-#include "base/memory.h"
-#include "wire/build.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The key (MECHANISMS §4.11): settings, types, text, one after another; the lengths are in front, so that no two keys run together. */
+#include "base/bytes.h"
+#include "base/memory.h"
+#include "wire/build.h"
+
+/* The key (MECHANISMS §4.11): settings, types, text, one after another; the lengths are in front,
+ * so that no two keys run together. */
 static bool statement_digest(const char *query, struct span types, uint64_t settings,
                              struct digest128 *digest)
 {
@@ -188,7 +190,8 @@ struct server_statement *server_statements_evict(struct server_statements *state
     if (statements->count <= limit)
         return NULL;
     struct server_statement *held;
-    TAILQ_FOREACH_REVERSE(held, &statements->lru, server_statement_lru, lru_link) {
+    TAILQ_FOREACH_REVERSE(held, &statements->lru, server_statement_lru, lru_link)
+    {
         if (held != keep && held->is_confirmed) {
             take_out(statements, held);
             return held;
@@ -357,7 +360,8 @@ static void settle_on_server(struct statement_delta *delta, bool done,
             return;
         held = find_held(server, delta->evicted->digest);
         if (held)
-            held->is_confirmed = true; /* the Parse behind the Close was skipped, too: the server still has it */
+            held->is_confirmed =
+                true; /* the Parse behind the Close was skipped, too: the server still has it */
         else if (put_in(server, delta->evicted))
             delta->evicted = NULL;
         return;
@@ -371,7 +375,8 @@ static void settle_on_server(struct statement_delta *delta, bool done,
     }
 }
 
-/* What did not happen is undone: a name that was to be defined goes, one that was to be closed comes back. */
+/* What did not happen is undone: a name that was to be defined goes, one that was to be closed
+ * comes back. */
 static void undo_on_client(struct statement_delta *delta, struct client_statements *client,
                            struct statement_table *table)
 {

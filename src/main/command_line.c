@@ -1,13 +1,12 @@
-#include "main_private.h"
-
-#include "base/digest.h"
-#include "config/describe.h"
-
-#include "net/loop.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/digest.h"
+#include "config/describe.h"
+#include "main_private.h"
+#include "net/loop.h"
 
 enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS };
 
@@ -49,13 +48,14 @@ static bool is_pgbouncer(const char *program)
 
 const char *command_line_version(const char *program)
 {
-    return is_pgbouncer(program) ? "PgBouncer 1.25.2" : "pgweir " PGWEIR_VERSION " (PgBouncer 1.25.2 compatible)";
+    return is_pgbouncer(program) ? "PgBouncer 1.25.2"
+                                 : "pgweir " PGWEIR_VERSION " (PgBouncer 1.25.2 compatible)";
 }
 
 static void version(const char *program)
 {
-    printf("%s\nlibevent %s\nadns: getaddrinfo\ntls: %s\n", command_line_version(program), loop_library_version(),
-           tls_library_version());
+    printf("%s\nlibevent %s\nadns: getaddrinfo\ntls: %s\n", command_line_version(program),
+           loop_library_version(), tls_library_version());
 #ifdef HAVE_SYSTEMD
     printf("systemd: yes\n");
 #endif

@@ -1,16 +1,16 @@
-#include "admin/console.h"
-#include "auth/crypto.h"
-#include "base/digest.h"
-#include "base/log.h"
-#include "main_private.h"
-#include "worker/acceptor.h"
-
-#include "net/loop.h"
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "admin/console.h"
+#include "auth/crypto.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "main_private.h"
+#include "net/loop.h"
+#include "worker/acceptor.h"
 
 static bool start_log(const struct config *config, const struct command_line *line)
 {
@@ -53,8 +53,8 @@ static const struct config *load(const struct command_line *line, struct tls_tic
     return config;
 }
 
-static int serve(const struct command_line *line, const struct config *config, struct tls_ticket_keys *keys,
-                 const char *program)
+static int serve(const struct command_line *line, const struct config *config,
+                 struct tls_ticket_keys *keys, const char *program)
 {
     const char *pidfile = config->settings.pidfile;
     struct error error;
@@ -66,8 +66,10 @@ static int serve(const struct command_line *line, const struct config *config, s
     workers->is_quiet = line->quiet || line->daemon;
     int status = EXIT_FAILURE;
     if (process_pidfile_write(pidfile) && signals_install(workers)) {
-        log_info(NULL, "process up: %s, libevent %s (epoll), adns: getaddrinfo, tls: %s, threads: %d",
-                 command_line_version(program), loop_library_version(), tls_library_version(), workers->count);
+        log_info(NULL,
+                 "process up: %s, libevent %s (epoll), adns: getaddrinfo, tls: %s, threads: %d",
+                 command_line_version(program), loop_library_version(), tls_library_version(),
+                 workers->count);
         workers_run(workers);
         process_pidfile_remove(pidfile);
         status = EXIT_SUCCESS;
@@ -85,7 +87,8 @@ static bool prepare(const struct command_line *line, const struct config *config
         return false;
     }
     if (line->reboot)
-        log_warning(NULL, "Online restart is deprecated, use so_reuseport instead; starting normally");
+        log_warning(NULL,
+                    "Online restart is deprecated, use so_reuseport instead; starting normally");
     return process_switch_user(line->user ? line->user : settings->user) &&
            process_pidfile_check(settings->pidfile);
 }
@@ -95,7 +98,8 @@ static int run(const struct command_line *line, struct tls_ticket_keys *keys, co
     struct config_problems warnings = {0};
     const struct config *config = load(line, keys, &warnings);
     int status = EXIT_FAILURE;
-    if (config && prepare(line, config) && (!line->daemon || process_daemonize()) && start_log(config, line)) {
+    if (config && prepare(line, config) && (!line->daemon || process_daemonize()) &&
+        start_log(config, line)) {
         say_all(&warnings, LOG_WARNING);
         config_each_not_honoured(config, say_not_honoured, NULL);
         process_limits(config);

@@ -9,7 +9,8 @@ struct command_line {
     bool quiet, daemon, reboot, check_config, strict;
 };
 
-/* Parses argv, or prints what was asked (-h, -V, --describe-options) and exits; wrong usage exits with 1. */
+/* Parses argv, or prints what was asked (-h, -V, --describe-options) and exits; wrong usage exits
+ * with 1. */
 void command_line_parse(int argc, char **argv, struct command_line *line);
 /* The first lines of --version. */
 const char *command_line_version(const char *program);

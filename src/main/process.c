@@ -1,8 +1,4 @@
 /* The process: its user, pid file, limits. COMPAT 6.1-6.3. */
-#include "main_private.h"
-
-#include "base/log.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -15,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "main_private.h"
+
 static bool become(const char *name)
 {
     const struct passwd *user = getpwnam(name);
@@ -24,7 +23,8 @@ static bool become(const char *name)
     }
     if (getuid() == user->pw_uid && geteuid() == user->pw_uid)
         return true;
-    if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
+    if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
+        setuid(user->pw_uid) != 0) {
         log_fatal("failed to change to user '%s': %s", name, strerror(errno));
         return false;
     }
@@ -113,7 +113,10 @@ void process_limits(const struct config *config)
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return;
     const struct settings *settings = &config->settings;
-    log_info(NULL, "kernel file descriptor limit: %lld (hard: %lld); max_client_conn: %d, max expected fd use: %d",
+    log_info(NULL,
+             "kernel file descriptor limit: %lld (hard: %lld); max_client_conn: %d, max expected "
+             "fd use: %d",
              (long long)files.rlim_cur, (long long)files.rlim_max, settings->max_client_conn,
-             settings->max_client_conn + settings->max_login_clients + settings->default_pool_size + 32);
+             settings->max_client_conn + settings->max_login_clients + settings->default_pool_size +
+                 32);
 }

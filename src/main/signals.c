@@ -1,9 +1,8 @@
 /* Signals are orders of the operator (COMPAT 6.4); they arrive on worker 0's loop. */
-#include "main_private.h"
-
-#include "worker/control.h"
-
 #include <signal.h>
+
+#include "main_private.h"
+#include "worker/control.h"
 
 static bool is_shutting_down(struct workers *workers)
 {
@@ -32,8 +31,10 @@ static void on_int(int number, void *argument)
     struct workers *workers = argument;
     (void)number;
     bool again = is_shutting_down(workers);
-    log_info(NULL, again ? "got SIGINT while shutting down, fast exit"
-                         : "got SIGINT, shutting down, waiting for all servers connections to be released");
+    log_info(NULL,
+             again
+                 ? "got SIGINT while shutting down, fast exit"
+                 : "got SIGINT, shutting down, waiting for all servers connections to be released");
     control_shutdown(workers, SHUTDOWN_WAIT_FOR_SERVERS, again);
 }
 
@@ -47,13 +48,17 @@ static void on_quit(int number, void *argument)
 static void on_usr(int number, void *argument)
 {
     (void)argument;
-    log_warning(NULL, "got SIGUSR%d: PAUSE and RESUME are not supported yet, ignored", number == SIGUSR1 ? 1 : 2);
+    log_warning(NULL, "got SIGUSR%d: PAUSE and RESUME are not supported yet, ignored",
+                number == SIGUSR1 ? 1 : 2);
 }
 
 bool signals_install(struct workers *workers)
 {
     struct loop *loop = workers->array[0].loop;
-    return loop_add_signal(loop, SIGHUP, on_hup, workers) && loop_add_signal(loop, SIGTERM, on_term, workers) &&
-           loop_add_signal(loop, SIGINT, on_int, workers) && loop_add_signal(loop, SIGQUIT, on_quit, workers) &&
-           loop_add_signal(loop, SIGUSR1, on_usr, workers) && loop_add_signal(loop, SIGUSR2, on_usr, workers);
+    return loop_add_signal(loop, SIGHUP, on_hup, workers) &&
+           loop_add_signal(loop, SIGTERM, on_term, workers) &&
+           loop_add_signal(loop, SIGINT, on_int, workers) &&
+           loop_add_signal(loop, SIGQUIT, on_quit, workers) &&
+           loop_add_signal(loop, SIGUSR1, on_usr, workers) &&
+           loop_add_signal(loop, SIGUSR2, on_usr, workers);
 }

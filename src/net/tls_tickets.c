@@ -19,7 +19,7 @@ struct tls_ticket_keys {
     uint8_t cipher_key[32];
     uint8_t mac_key[32];
     EVP_CIPHER
-        *cipher; /* fetched once: OpenSSL looks algorithms up by name at each use otherwise */
+    *cipher; /* fetched once: OpenSSL looks algorithms up by name at each use otherwise */
 };
 
 struct tls_ticket_keys *tls_ticket_keys_create(void)

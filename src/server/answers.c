@@ -1,16 +1,18 @@
 /* What servers say, once they are logged in.
  *
- * Messages that go to the client are collected as a run at the front of the input and forwarded in one piece, in place. The hot path is a run of DataRows:
- * their heads are stepped over without asking the ledger for each.
+ * Messages that go to the client are collected as a run at the front of the input and forwarded in
+ * one piece, in place. The hot path is a run of DataRows: their heads are stepped over without
+ * asking the ledger for each.
  */
+#include <string.h>
+
 #include "server_private.h"
 #include "wire/answer.h"
 #include "wire/build.h"
 #include "wire/message.h"
 
-#include <string.h>
-
-/* Longest message that is looked into as a whole (errors, notices, settings); DataRow and CopyData are passed on in parts, whatever their size. */
+/* Longest message that is looked into as a whole (errors, notices, settings); DataRow and CopyData
+ * are passed on in parts, whatever their size. */
 #define ANSWER_WHOLE_MAX (1024 * 1024)
 
 enum take { TAKE_NEXT, TAKE_STOP };
@@ -142,7 +144,8 @@ static enum take take_parameter(struct walk *walk, const struct message *message
     return swallow(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
 }
 
-/* Notices go to the client whose message runs; notifications only in session mode, where the session is the client's own. */
+/* Notices go to the client whose message runs; notifications only in session mode, where the
+ * session is the client's own. */
 static enum take take_async(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
@@ -165,7 +168,8 @@ static void keep_error(struct server *server, const struct error_response *error
     error_set(&server->swallowed_error, error->sqlstate, "%s", error->message);
 }
 
-/* An ErrorResponse that answers nothing: the server is going (57P01 and the like). A client that has it is told. */
+/* An ErrorResponse that answers nothing: the server is going (57P01 and the like). A client that
+ * has it is told. */
 static enum take take_last_words(struct walk *walk, const struct message *message,
                                  const struct error_response *error)
 {

@@ -1,11 +1,11 @@
-/* Cancel requests to servers: a side connection like the main one, inside TLS where that is (PITFALLS row 18). The server is held until its end. */
-#include "server_private.h"
-
-#include "base/memory.h"
-#include "wire/build.h"
-
+/* Cancel requests to servers: a side connection like the main one, inside TLS where that is
+ * (PITFALLS row 18). The server is held until its end. */
 #include <stdio.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "server_private.h"
+#include "wire/build.h"
 
 struct cancel {
     struct stream stream;
@@ -111,7 +111,8 @@ static void closed(struct stream *stream, enum stream_end end, const struct erro
     finish(cancel_of_stream(stream));
 }
 
-static const struct stream_events cancel_events = {.input = input, .closed = closed, .ready = ready};
+static const struct stream_events cancel_events = {
+    .input = input, .closed = closed, .ready = ready};
 
 void server_cancel(struct server *server, struct server_cancel_request request)
 {
@@ -135,6 +136,7 @@ void server_cancel(struct server *server, struct server_cancel_request request)
     usec_t limit = set->config->settings.cancel_wait_timeout;
     deadline_set(&set->cancel_deadlines, &cancel->deadline,
                  loop_now(set->loop) + (limit > 0 ? limit : 10 * USEC_PER_SEC));
-    if (!stream_connect(&cancel->stream, set->loop, &server->address, &options, &cancel_events, &error))
+    if (!stream_connect(&cancel->stream, set->loop, &server->address, &options, &cancel_events,
+                        &error))
         finish(cancel);
 }

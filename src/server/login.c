@@ -1,14 +1,14 @@
-/* A server's login: what it says until its first ReadyForQuery, and how it ends (COMPAT 9.3, 9.12; MECHANISMS §6). */
-#include "login_private.h"
+/* A server's login: what it says until its first ReadyForQuery, and how it ends (COMPAT 9.3, 9.12;
+ * MECHANISMS §6). */
+#include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
+#include "login_private.h"
 #include "wire/answer.h"
 #include "wire/build.h"
 #include "wire/message.h"
 #include "wire/sqlstate.h"
-
-#include <stdio.h>
-#include <string.h>
 
 bool login_put(struct server_login *login, const struct bytes *out)
 {
@@ -111,17 +111,19 @@ static bool take_error(struct server_login *login, struct span body)
     if (!error_response_read(body, &said))
         return login_fail_text(login, POOL_FAILURE_PASSING, "malformed error at login");
     if (login->step == LOGIN_CONNECT_QUERY) {
-        log_error(NULL, "S: error while executing exec_on_query: %s: %s", said.severity, said.message);
+        log_error(NULL, "S: error while executing exec_on_query: %s: %s", said.severity,
+                  said.message);
         return true;
     }
     if (tries_tls_now(login, &said))
         return false;
     log_warning(NULL, "server login failed: %s %s", said.severity, said.message);
-    snprintf(sqlstate, sizeof(sqlstate), "%s", strlen(said.sqlstate) == 5 ? said.sqlstate : "08P01");
+    snprintf(sqlstate, sizeof(sqlstate), "%s",
+             strlen(said.sqlstate) == 5 ? said.sqlstate : "08P01");
     error_set(&error, sqlstate, "%s", said.message);
-    enum pool_failure failure = sqlstate_is_starting_up(sqlstate)          ? POOL_FAILURE_PASSING
+    enum pool_failure failure = sqlstate_is_starting_up(sqlstate)       ? POOL_FAILURE_PASSING
                                 : sqlstate_is_about_the_login(sqlstate) ? POOL_FAILURE_LOGIN
-                                                                           : POOL_FAILURE_REFUSED;
+                                                                        : POOL_FAILURE_REFUSED;
     return login_fail(login, failure, "login failed", &error);
 }
 
@@ -144,7 +146,8 @@ static bool take_key(struct server_login *login, struct span body)
 {
     struct server *server = login->server;
     struct span key;
-    if (!backend_key_data_read(body, &server->process, &key) || key.size > sizeof(server->cancel_key))
+    if (!backend_key_data_read(body, &server->process, &key) ||
+        key.size > sizeof(server->cancel_key))
         return login_fail_text(login, POOL_FAILURE_PASSING, "malformed BackendKeyData");
     memcpy(server->cancel_key, key.data, key.size);
     server->cancel_key_size = (uint32_t)key.size;
@@ -262,7 +265,8 @@ void login_input(struct server_login *login)
             login_fail_text(login, POOL_FAILURE_PASSING, "too much said at login");
             return;
         }
-        /* Taken off before it is acted on: what follows may hand the stream to others. The bytes stay until the end of the turn's read, as nothing is read meanwhile. */
+        /* Taken off before it is acted on: what follows may hand the stream to others. The bytes
+         * stay until the end of the turn's read, as nothing is read meanwhile. */
         uint8_t copy[LOGIN_MESSAGE_MAX];
         memcpy(copy, message.body.data, message.body.size);
         message.body.data = copy;
@@ -277,5 +281,6 @@ void login_input(struct server_login *login)
 void server_login_expired(struct server *server)
 {
     bool is_connecting = server->login->step <= LOGIN_TLS;
-    login_fail_text(server->login, POOL_FAILURE_PASSING, is_connecting ? "connect timeout" : "login timeout");
+    login_fail_text(server->login, POOL_FAILURE_PASSING,
+                    is_connecting ? "connect timeout" : "login timeout");
 }

@@ -1,10 +1,10 @@
-/* From a pool's wish to a stream: which host, which address, TLS (COMPAT 9.9), the startup message. */
-#include "login_private.h"
-
-#include "wire/build.h"
-
+/* From a pool's wish to a stream: which host, which address, TLS (COMPAT 9.9), the startup message.
+ */
 #include <stdio.h>
 #include <string.h>
+
+#include "login_private.h"
+#include "wire/build.h"
 
 static const struct stream_events connect_events;
 
@@ -110,9 +110,12 @@ void login_send_startup(struct server_login *login)
     size_t count = 0;
     struct bytes out;
     const struct startup_parameter all[] = {
-        {"user", server->member.pool->user_name}, {"database", database->dbname},
-        {"client_encoding", database->client_encoding}, {"datestyle", database->datestyle},
-        {"timezone", database->timezone}, {"application_name", database->application_name},
+        {"user", server->member.pool->user_name},
+        {"database", database->dbname},
+        {"client_encoding", database->client_encoding},
+        {"datestyle", database->datestyle},
+        {"timezone", database->timezone},
+        {"application_name", database->application_name},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i].value)
@@ -151,7 +154,8 @@ static void take_ssl_answer(struct server_login *login)
     struct error error;
     uint8_t answer = input.data[0];
     if (input.size > 1) {
-        login_fail_text(login, POOL_FAILURE_PASSING, "received unencrypted data after SSL response");
+        login_fail_text(login, POOL_FAILURE_PASSING,
+                        "received unencrypted data after SSL response");
         return;
     }
     stream_consume(&server->stream, 1);

@@ -1,12 +1,12 @@
-/* How pgweir proves to a server who it is: cleartext, md5, SCRAM (COMPAT 4.6, THREATS §3.3). PBKDF2 runs on a helper thread, never on the loop. */
-#include "login_private.h"
-
-#include "base/memory.h"
-#include "wire/answer.h"
-#include "wire/build.h"
-
+/* How pgweir proves to a server who it is: cleartext, md5, SCRAM (COMPAT 4.6, THREATS §3.3). PBKDF2
+ * runs on a helper thread, never on the loop. */
 #include <stdio.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "login_private.h"
+#include "wire/answer.h"
+#include "wire/build.h"
 
 static bool wrong_type(struct server_login *login, const char *log_text)
 {
@@ -19,9 +19,10 @@ static bool wrong_type(struct server_login *login, const char *log_text)
 static bool no_secret(struct server_login *login)
 {
     struct error error;
-    error_set(&error, SQLSTATE_INVALID_PASSWORD,
-              "server login failed: the server asks for a password of user \"%s\" and none is stored",
-              login->server->member.pool->user_name);
+    error_set(
+        &error, SQLSTATE_INVALID_PASSWORD,
+        "server login failed: the server asks for a password of user \"%s\" and none is stored",
+        login->server->member.pool->user_name);
     return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
 }
 
@@ -38,9 +39,10 @@ static bool answer_cleartext(struct server_login *login)
     struct bytes out;
     struct error error;
     if (!may_send_cleartext(login->server)) {
-        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
-                  "server login failed: the server asks for the password in clear over a connection "
-                  "that is not verified TLS");
+        error_set(
+            &error, SQLSTATE_INVALID_AUTHORIZATION,
+            "server login failed: the server asks for the password in clear over a connection "
+            "that is not verified TLS");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
     }
     bytes_init(&out, AUTH_SECRET_MAX + 16);
@@ -77,14 +79,16 @@ static bool start_sasl(struct server_login *login, struct span mechanisms)
     struct error error;
     if (!sasl_mechanisms_have(mechanisms, SCRAM_MECHANISM)) {
         error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
-                  "server login failed: none of the server's SASL authentication mechanisms are supported");
+                  "server login failed: none of the server's SASL authentication mechanisms are "
+                  "supported");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
     }
     if (login->secret.kind == AUTH_SECRET_MD5)
         return wrong_type(login, "cannot do SCRAM authentication: wrong password type");
     if (login->secret.kind == AUTH_SECRET_SCRAM)
-        return wrong_type(login, "cannot do SCRAM authentication: password is SCRAM secret but client "
-                                 "authentication did not provide SCRAM keys");
+        return wrong_type(login,
+                          "cannot do SCRAM authentication: password is SCRAM secret but client "
+                          "authentication did not provide SCRAM keys");
     if (!scram_client_first(&login->scram, &first))
         return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
     bytes_init(&out, SCRAM_MESSAGE_MAX);
@@ -100,9 +104,9 @@ static bool start_sasl(struct server_login *login, struct span mechanisms)
 static size_t identity_of(const struct server *server, char *text, size_t size)
 {
     const struct database_entry *database = server->database;
-    int used = snprintf(text, size, "%s\n%s\n%s\n%d\n%s", database->name, database->dbname,
-                        server->member.pool->user_name, database->port,
-                        server->host ? server->host : "");
+    int used =
+        snprintf(text, size, "%s\n%s\n%s\n%d\n%s", database->name, database->dbname,
+                 server->member.pool->user_name, database->port, server->host ? server->host : "");
     return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
 }
 
@@ -130,7 +134,8 @@ static void compute_keys(struct offload_job *job)
 {
     struct login_keys *keys = (struct login_keys *)((char *)job - offsetof(struct login_keys, job));
     uint8_t salted[SCRAM_KEY_SIZE], stored[SCRAM_KEY_SIZE];
-    keys->ok = scram_salt_password(keys->password, keys->salt, keys->salt_size, keys->iterations, salted);
+    keys->ok =
+        scram_salt_password(keys->password, keys->salt, keys->salt_size, keys->iterations, salted);
     if (keys->ok)
         scram_keys(salted, keys->client_key, stored, keys->server_key);
     memory_wipe(salted, sizeof(salted));
@@ -271,5 +276,6 @@ bool login_authentication(struct server_login *login, struct span body)
     if (code == AUTHENTICATION_SASL)
         return start_sasl(login, rest);
     log_error(&login->server->subject, "unknown/unsupported auth method: %u", code);
-    return login_fail_text(login, POOL_FAILURE_LOGIN, "server login failed: unsupported auth method");
+    return login_fail_text(login, POOL_FAILURE_LOGIN,
+                           "server login failed: unsupported auth method");
 }

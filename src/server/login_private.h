@@ -40,9 +40,9 @@ struct server_login {
     enum login_step step;
     struct resolver_request request;
     bool is_resolving;
-    bool wants_tls;       /* this attempt asks for TLS */
-    bool was_asked;       /* for a password */
-    bool is_proved;       /* the server has shown that it knows it, too (SCRAM) */
+    bool wants_tls; /* this attempt asks for TLS */
+    bool was_asked; /* for a password */
+    bool is_proved; /* the server has shown that it knows it, too (SCRAM) */
     bool sasl_was_used;
     struct auth_secret secret;
     struct scram_client scram;
@@ -57,7 +57,8 @@ void login_keys_ready(struct server_login *login, const struct login_keys *keys)
 void login_connect_start(struct server_login *login);
 void login_send_startup(struct server_login *login);
 
-/* Ends it. `failure` says what the pool makes of it; `error` what the clients are told; `reason` is a literal for the log. Returns false. */
+/* Ends it. `failure` says what the pool makes of it; `error` what the clients are told; `reason` is
+ * a literal for the log. Returns false. */
 bool login_fail(struct server_login *login, enum pool_failure failure, const char *reason,
                 const struct error *error);
 bool login_fail_text(struct server_login *login, enum pool_failure failure, const char *text);

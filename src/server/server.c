@@ -1,17 +1,19 @@
 #include "server/server.h"
-#include "server_private.h"
-
-#include "base/memory.h"
-#include "wire/build.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "server_private.h"
+#include "wire/build.h"
+
 static const char *const state_names[] = {
-    [SERVER_CONNECTING] = "new", [SERVER_LOGIN] = "new",      [SERVER_IDLE] = "idle",
-    [SERVER_ACTIVE] = "active",  [SERVER_TESTED] = "tested",  [SERVER_CANCELING] = "being_canceled",
-    [SERVER_MOVING] = "idle",    [SERVER_CLOSING] = "closing", [SERVER_CLOSED] = "closed",
+    [SERVER_CONNECTING] = "new", [SERVER_LOGIN] = "new",
+    [SERVER_IDLE] = "idle",      [SERVER_ACTIVE] = "active",
+    [SERVER_TESTED] = "tested",  [SERVER_CANCELING] = "being_canceled",
+    [SERVER_MOVING] = "idle",    [SERVER_CLOSING] = "closing",
+    [SERVER_CLOSED] = "closed",
 };
 
 const char *server_state_name(enum server_state state)
@@ -117,7 +119,8 @@ void server_follow(struct server_set *set, const struct pool_advice *advice)
         server_set_order(set, advice->order, advice->worker, advice->pool);
 }
 
-/* A server that came from another loop may have been closed by its peer on the way: it is read once (MECHANISMS §1.1). */
+/* A server that came from another loop may have been closed by its peer on the way: it is read once
+ * (MECHANISMS §1.1). */
 static bool is_fit_for_use(struct server *server)
 {
     if (server->state == SERVER_CLOSED || server->state == SERVER_CLOSING || server->must_close)
@@ -149,7 +152,8 @@ bool server_attach(struct server *server, const struct server_events *events, vo
 static bool owes_nothing(const struct server *server)
 {
 #ifdef PGWEIR_BREAK_EARLY_RELEASE
-    /* A fault on purpose, in a build of its own: the ReadyForQuery may still be owed. The torture test must catch it. */
+    /* A fault on purpose, in a build of its own: the ReadyForQuery may still be owed. The torture
+     * test must catch it. */
     const struct ledger *ledger = &server->ledger;
     if (ledger->status == 'I' && ledger->tail - ledger->head == 1 && ledger->syncs == 1)
         return true;
@@ -262,7 +266,9 @@ void server_release(struct server *server)
     if (server->state != SERVER_ACTIVE)
         server_move_state(server, SERVER_ACTIVE);
     if (!stream_is_flushed(&server->stream))
-        stream_flush(&server->stream); /* a last Flush of the client's: it may move only with nothing unsent */
+        stream_flush(
+            &server
+                 ->stream); /* a last Flush of the client's: it may move only with nothing unsent */
     if (stream_is_blocked(&server->stream)) {
         server_close(server, "client disconnect before everything was sent to the server", NULL);
         return;
@@ -352,7 +358,8 @@ void server_closing_expired(struct server *server)
     finish_close(server);
 }
 
-/* Says Terminate and waits for the server's FIN, so that the slot is free at PostgreSQL before it is used again. */
+/* Says Terminate and waits for the server's FIN, so that the slot is free at PostgreSQL before it
+ * is used again. */
 static bool close_politely(struct server *server)
 {
     struct server_set *set = server->set;

@@ -1,8 +1,7 @@
-#include "server_private.h"
+#include <string.h>
 
 #include "base/memory.h"
-
-#include <string.h>
+#include "server_private.h"
 
 static struct server *server_of_deadline(struct deadline *deadline)
 {
@@ -97,7 +96,9 @@ void server_set_sweep(struct server_set *set)
     }
 }
 
-/* -- orders to other workers ----------------------------------------------------------------------------------------------- */
+/* -- orders to other workers
+ * -----------------------------------------------------------------------------------------------
+ */
 
 struct order {
     struct mail mail;
@@ -119,7 +120,8 @@ static void give(struct server_set *set, struct pool *pool)
         return;
     }
     pool_reconsider(pool, loop_now(set->loop), &advice);
-    if (advice.order == POOL_ASK) { /* nobody has one to give: not asked round in circles, upkeep looks again */
+    if (advice.order ==
+        POOL_ASK) { /* nobody has one to give: not asked round in circles, upkeep looks again */
         pool_release_reference(advice.pool);
         return;
     }
@@ -179,7 +181,8 @@ void server_set_order(struct server_set *set, enum pool_order order, int worker,
         server_follow(set, &advice);
         return;
     }
-    *sent = (struct order){.mail.deliver = deliver, .set = set->siblings[worker], .order = order, .pool = pool};
+    *sent = (struct order){
+        .mail.deliver = deliver, .set = set->siblings[worker], .order = order, .pool = pool};
     loop_post(sent->set->loop, &sent->mail);
 }
 
@@ -191,7 +194,8 @@ void server_set_refuse_all(struct server_set *set, struct pool *pool, const stru
         struct order *sent = memory_zalloc(sizeof(*sent));
         if (!sent)
             continue; /* they wait on, and are told by the next failure */
-        *sent = (struct order){.mail.deliver = deliver, .set = set->siblings[worker], .why = *why, .is_refusal = true};
+        *sent = (struct order){
+            .mail.deliver = deliver, .set = set->siblings[worker], .why = *why, .is_refusal = true};
         sent->pool = pool_acquire_reference(pool);
         loop_post(sent->set->loop, &sent->mail);
     }

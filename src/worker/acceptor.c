@@ -1,10 +1,9 @@
-#include "worker_private.h"
-
-#include "base/memory.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/memory.h"
+#include "worker_private.h"
 
 #define LISTENERS_MAX 64
 
@@ -23,7 +22,8 @@ struct handed_over {
     int fd;
 };
 
-/* The worker with the fewest clients, worker 0 last: its handshakes would delay every accept (MECHANISMS §2.11). */
+/* The worker with the fewest clients, worker 0 last: its handshakes would delay every accept
+ * (MECHANISMS §2.11). */
 static struct worker *choose(struct workers *workers)
 {
     struct worker *best = &workers->array[0];
@@ -38,13 +38,15 @@ static struct worker *choose(struct workers *workers)
 static void take_over(struct worker *worker, int fd, const struct address *peer)
 {
     struct config *config;
-    memcpy(&config, &worker->clients.config, sizeof(config)); /* the listener's entry is not changed */
+    memcpy(&config, &worker->clients.config,
+           sizeof(config)); /* the listener's entry is not changed */
     client_accept(&worker->clients, fd, peer, &config->listener);
 }
 
 static void deliver(struct mail *mail, struct loop *loop)
 {
-    struct handed_over *handed = (struct handed_over *)((char *)mail - offsetof(struct handed_over, mail));
+    struct handed_over *handed =
+        (struct handed_over *)((char *)mail - offsetof(struct handed_over, mail));
     (void)loop;
     take_over(handed->worker, handed->fd, &handed->peer);
     memory_free(handed);
@@ -55,10 +57,13 @@ static bool has_room(struct acceptor *acceptor)
     static struct log_limit limit;
     struct workers *workers = acceptor->workers;
     uint32_t held_back;
-    if (client_counts_begin_login(workers->shared.counts, workers->config->settings.max_login_clients))
+    if (client_counts_begin_login(workers->shared.counts,
+                                  workers->config->settings.max_login_clients))
         return true;
     if (log_allow(&limit, 1, &held_back))
-        log_warning(NULL, "too many clients that have not logged in (max_login_clients): connection closed (%u lines held back)",
+        log_warning(NULL,
+                    "too many clients that have not logged in (max_login_clients): connection "
+                    "closed (%u lines held back)",
                     held_back);
     return false;
 }
@@ -99,7 +104,8 @@ static void accepted(void *argument, int fd, const struct address *peer, struct 
         client_counts_end_login(workers->shared.counts);
         return;
     }
-    *handed = (struct handed_over){.mail.deliver = deliver, .workers = workers, .worker = worker, .peer = *peer, .fd = fd};
+    *handed = (struct handed_over){
+        .mail.deliver = deliver, .workers = workers, .worker = worker, .peer = *peer, .fd = fd};
     loop_post(worker->loop, &handed->mail);
 }
 
@@ -115,7 +121,8 @@ static bool open_one(struct acceptor *acceptor, const struct address *address, s
     };
     char text[ADDRESS_TEXT_MAX];
     if (acceptor->count == LISTENERS_MAX)
-        return error_set(error, SQLSTATE_PROGRAM_LIMIT_EXCEEDED, "more than %d addresses to listen on", LISTENERS_MAX);
+        return error_set(error, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                         "more than %d addresses to listen on", LISTENERS_MAX);
     struct listener *listener =
         listener_open(acceptor->workers->array[0].loop, address, &how, accepted, acceptor, error);
     if (!listener)
@@ -131,7 +138,8 @@ static bool open_word(struct acceptor *acceptor, const char *word, struct error 
 {
     struct address addresses[16];
     char text[ADDRESS_TEXT_MAX];
-    int count = listener_addresses(word, acceptor->workers->config->settings.listen_port, addresses, 16, error);
+    int count = listener_addresses(word, acceptor->workers->config->settings.listen_port, addresses,
+                                   16, error);
     if (count <= 0)
         return false;
     for (int i = 0; i < count; i++) {

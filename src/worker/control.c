@@ -1,10 +1,9 @@
-#include "worker_private.h"
-
-#include "base/memory.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "worker_private.h"
 
 struct control {
     struct workers *workers;
@@ -13,7 +12,7 @@ struct control {
     struct offload_job job;
     const struct config *loaded;
     struct config_problems problems, warnings;
-    struct mail *swaps;        /* one for each worker */
+    struct mail *swaps; /* one for each worker */
     _Atomic int swaps_left;
     struct mail swapped;
     enum shutdown_mode mode;
@@ -37,20 +36,24 @@ void control_destroy(struct control *control)
     memory_free(control);
 }
 
-/* -- reload ------------------------------------------------------------------------------------------------------------------ */
+/* -- reload
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void load(struct offload_job *job)
 {
     struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
     struct workers *workers = control->workers;
-    const struct config_load_request request = {
-        .file = workers->config->file, .ticket_keys = workers->ticket_keys, .previous = workers->config};
+    const struct config_load_request request = {.file = workers->config->file,
+                                                .ticket_keys = workers->ticket_keys,
+                                                .previous = workers->config};
     control->loaded = config_load(&request, &control->problems, &control->warnings);
 }
 
 static void tell(struct mail *mail, struct loop *loop)
 {
-    struct reload_request *request = (struct reload_request *)((char *)mail - offsetof(struct reload_request, mail));
+    struct reload_request *request =
+        (struct reload_request *)((char *)mail - offsetof(struct reload_request, mail));
     (void)loop;
     request->done(request, request->ok, request->problem);
 }
@@ -66,7 +69,9 @@ static void end_reload(struct control *control, bool ok)
     control->is_reloading = false;
     request->ok = ok;
     snprintf(request->problem, sizeof(request->problem), "%s",
-             !ok && control->problems.count > 0 && control->problems.lines[0] ? control->problems.lines[0] : "");
+             !ok && control->problems.count > 0 && control->problems.lines[0]
+                 ? control->problems.lines[0]
+                 : "");
     config_problems_finish(&control->problems);
     config_problems_finish(&control->warnings);
     memset(&control->problems, 0, sizeof(control->problems));
@@ -122,7 +127,8 @@ struct removed_pool {
 
 static void close_removed(struct mail *mail, struct loop *loop)
 {
-    struct removed_pool *removed = (struct removed_pool *)((char *)mail - offsetof(struct removed_pool, mail));
+    struct removed_pool *removed =
+        (struct removed_pool *)((char *)mail - offsetof(struct removed_pool, mail));
     struct error why;
     (void)loop;
     error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "database removed");
@@ -133,7 +139,9 @@ static void close_removed(struct mail *mail, struct loop *loop)
 static void note_removed(struct pool *pool, void *argument)
 {
     struct workers *workers = argument;
-    log_warning(NULL, "dropping database '%s' as it does not exist anymore or inactive auto-database", pool->key);
+    log_warning(NULL,
+                "dropping database '%s' as it does not exist anymore or inactive auto-database",
+                pool->key);
     for (int i = 0; i < workers->count; i++) {
         struct removed_pool *removed = memory_zalloc(sizeof(*removed));
         if (!removed)
@@ -174,14 +182,17 @@ static bool publish(struct control *control)
         return false;
     }
     registry_configure(workers->shared.registry, config, note_removed, workers);
-    resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl, config->settings.dns_nxdomain_ttl);
+    resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
+                     config->settings.dns_nxdomain_ttl);
     configure_log(config, workers->is_quiet);
     config_release(workers->config);
     workers->config = config;
     control->loaded = NULL;
     atomic_store(&control->swaps_left, workers->count);
     for (int i = 0; i < workers->count; i++) {
-        *swaps[i] = (struct swap){.mail.deliver = swap_in, .control = control, .worker = &workers->array[i],
+        *swaps[i] = (struct swap){.mail.deliver = swap_in,
+                                  .control = control,
+                                  .worker = &workers->array[i],
                                   .config = config_acquire(config)};
         loop_post(workers->array[i].loop, &swaps[i]->mail);
     }
@@ -209,7 +220,8 @@ static void begin_reload(struct control *control)
     control->is_reloading = true;
     control->job.run = load;
     control->job.done = loaded;
-    if (!offload_submit(control->workers->offload, OFFLOAD_CONFIG, &control->job, control->workers->array[0].loop))
+    if (!offload_submit(control->workers->offload, OFFLOAD_CONFIG, &control->job,
+                        control->workers->array[0].loop))
         end_reload(control, false);
 }
 
@@ -276,7 +288,9 @@ void control_reload_signal(struct workers *workers)
         enqueue(workers->control, request);
 }
 
-/* -- shutdown ---------------------------------------------------------------------------------------------------------------- */
+/* -- shutdown
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 struct drain {
     struct mail mail;
@@ -332,7 +346,8 @@ static void add_size(struct pool *pool, void *argument)
 void control_look(struct workers *workers)
 {
     int mode = atomic_load(&workers->shared.shutdown), servers = 0;
-    if (mode == SHUTDOWN_WAIT_FOR_CLIENTS && client_counts_logged_in_now(workers->shared.counts) == 0 &&
+    if (mode == SHUTDOWN_WAIT_FOR_CLIENTS &&
+        client_counts_logged_in_now(workers->shared.counts) == 0 &&
         client_counts_logging_in_now(workers->shared.counts) == 0) {
         log_info(NULL, "client connections dropped, exiting");
         loop_stop(workers->array[0].loop);

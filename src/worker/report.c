@@ -1,12 +1,12 @@
 #include "worker/report.h"
-#include "worker_private.h"
-
-#include "base/memory.h"
-#include "wire/answer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "wire/answer.h"
+#include "worker_private.h"
 
 /* What one worker says. Filled in on its thread. */
 struct part {
@@ -23,19 +23,22 @@ struct part {
 struct report_of {
     struct report report; /* first: what report_start returned */
     struct mail mail;
-    struct pool **pools;  /* a reference each */
+    struct pool **pools; /* a reference each */
     size_t pool_count;
     _Atomic int left;
     struct part parts[];
 };
 
-/* -- connections ------------------------------------------------------------------------------------------------------------ */
+/* -- connections
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static struct report_connection *add_row(struct part *part)
 {
     if (part->count == part->capacity) {
         size_t capacity = part->capacity ? part->capacity * 2 : 64;
-        struct report_connection *rows = memory_resize_array(part->connections, capacity, sizeof(*rows));
+        struct report_connection *rows =
+            memory_resize_array(part->connections, capacity, sizeof(*rows));
         if (!rows) {
             part->failed = true;
             return NULL;
@@ -54,8 +57,8 @@ static int64_t realtime_of(usec_t when)
     return when > 0 ? (clock_realtime() - clock_monotonic() + when) / USEC_PER_SEC : 0;
 }
 
-static void put_addresses(struct report_connection *row, const struct stream *stream, const struct worker *worker,
-                          int local_default)
+static void put_addresses(struct report_connection *row, const struct stream *stream,
+                          const struct worker *worker, int local_default)
 {
     struct address peer, local;
     (void)worker;
@@ -80,7 +83,8 @@ static void put_client(struct part *part, const struct client *client)
     if (!row)
         return;
     const struct parameter_names *names = worker->clients.shared->parameter_names;
-    const char *name = wanted_parameters_get(&client->wanted, parameter_slot(names, "application_name"));
+    const char *name =
+        wanted_parameters_get(&client->wanted, parameter_slot(names, "application_name"));
     snprintf(row->user, sizeof(row->user), "%s", client->user_name);
     snprintf(row->database, sizeof(row->database), "%s", client->database_name);
     snprintf(row->state, sizeof(row->state), "%s", client_state_name(client->state));
@@ -113,7 +117,8 @@ static void put_server(struct part *part, const struct server *server)
     snprintf(row->database, sizeof(row->database), "%s", pool->key);
     snprintf(row->state, sizeof(row->state), "%s", server_state_name(server->state));
     if (server->parameters.values[slot])
-        snprintf(row->application_name, sizeof(row->application_name), "%s", server->parameters.values[slot]);
+        snprintf(row->application_name, sizeof(row->application_name), "%s",
+                 server->parameters.values[slot]);
     if (server->stream.fd >= 0)
         put_addresses(row, &server->stream, part->worker, server->database->port);
     row->connect_time = realtime_of(server->connect_time);
@@ -126,7 +131,9 @@ static void put_server(struct part *part, const struct server *server)
     row->id = server->id;
 }
 
-/* -- pools ------------------------------------------------------------------------------------------------------------------ */
+/* -- pools
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct report_pool *row_of(struct part *part, const struct pool *pool)
 {
@@ -225,7 +232,9 @@ static void fill(struct part *part)
     }
 }
 
-/* -- the merge -------------------------------------------------------------------------------------------------------------- */
+/* -- the merge
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void merge_connections(struct report_of *of, int workers)
 {
@@ -241,7 +250,8 @@ static void merge_connections(struct report_of *of, int workers)
     for (int i = 0; i < workers; i++) {
         struct part *part = &of->parts[i];
         if (part->count > 0)
-            memcpy(report->connections + report->count, part->connections, part->count * sizeof(*part->connections));
+            memcpy(report->connections + report->count, part->connections,
+                   part->count * sizeof(*part->connections));
         report->count += part->count;
     }
 }
@@ -331,7 +341,8 @@ struct report *report_start(struct workers *workers, struct loop *loop, enum rep
     struct report_of *of = memory_zalloc(sizeof(*of) + count * sizeof(of->parts[0]));
     if (!of)
         return NULL;
-    of->report = (struct report){.kind = kind, .workers = workers, .loop = loop, .done = done, .argument = argument};
+    of->report = (struct report){
+        .kind = kind, .workers = workers, .loop = loop, .done = done, .argument = argument};
     if (kind == REPORT_POOLS || kind == REPORT_STATS) {
         of->pools = registry_list(workers->shared.registry, &of->pool_count);
         if (!of->pools)

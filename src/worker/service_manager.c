@@ -19,15 +19,9 @@ void service_manager_reloading(void)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic());
 }
 #else
-void service_manager_ready(void)
-{
-}
+void service_manager_ready(void) {}
 
-void service_manager_stopping(void)
-{
-}
+void service_manager_stopping(void) {}
 
-void service_manager_reloading(void)
-{
-}
+void service_manager_reloading(void) {}
 #endif

@@ -1,11 +1,11 @@
 #include "worker/stats.h"
-#include "worker_private.h"
-
-#include "base/memory.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "worker_private.h"
 
 /* Counters of all databases at one moment. */
 struct tick {
@@ -15,7 +15,7 @@ struct tick {
 };
 
 struct stats {
-    pthread_mutex_t mutex;   /* guards what follows */
+    pthread_mutex_t mutex;    /* guards what follows */
     struct tick before, last; /* the tick before last, and the last */
     usec_t next_at;
     bool is_asking;
@@ -96,7 +96,8 @@ static void average(struct report_stats_row *row, const struct pool_stats *befor
     uint64_t seconds_us = span > 0 ? (uint64_t)span : 1;
     if (!before)
         before = &nothing;
-#define RATE(field) row->average.field = grown(now->field, before->field) * USEC_PER_SEC / seconds_us
+#define RATE(field)                                                                                \
+    row->average.field = grown(now->field, before->field) * USEC_PER_SEC / seconds_us
     RATE(server_assignments);
     RATE(xacts);
     RATE(queries);
@@ -107,13 +108,16 @@ static void average(struct report_stats_row *row, const struct pool_stats *befor
     RATE(binds);
     RATE(client_logins);
 #undef RATE
-    row->average.xact_time = per(grown(now->xact_time, before->xact_time), grown(now->xacts, before->xacts));
-    row->average.query_time = per(grown(now->query_time, before->query_time), grown(now->queries, before->queries));
+    row->average.xact_time =
+        per(grown(now->xact_time, before->xact_time), grown(now->xacts, before->xacts));
+    row->average.query_time =
+        per(grown(now->query_time, before->query_time), grown(now->queries, before->queries));
     row->average.wait_time = per(grown(now->wait_time, before->wait_time),
                                  grown(now->server_assignments, before->server_assignments));
 }
 
-size_t stats_rows(struct workers *workers, const struct report *report, struct report_stats_row *rows)
+size_t stats_rows(struct workers *workers, const struct report *report,
+                  struct report_stats_row *rows)
 {
     struct stats *stats = workers->stats;
     size_t count = sum_databases(report, rows);
@@ -134,7 +138,8 @@ static void take_tick(struct report *report, void *argument)
     pthread_mutex_lock(&stats->mutex);
     memory_free(stats->before.rows);
     stats->before = stats->last;
-    stats->last = (struct tick){.at = loop_now(workers->array[0].loop), .rows = rows, .count = count};
+    stats->last =
+        (struct tick){.at = loop_now(workers->array[0].loop), .rows = rows, .count = count};
     stats->is_asking = false;
     pthread_mutex_unlock(&stats->mutex);
     report_destroy(report);

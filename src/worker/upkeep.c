@@ -1,7 +1,7 @@
-/* What worker 0 does from time to time: pools whose waiters need a new attempt, closing what is of an old epoch, the watchdog, ticks. */
-#include "worker_private.h"
-
+/* What worker 0 does from time to time: pools whose waiters need a new attempt, closing what is of
+ * an old epoch, the watchdog, ticks. */
 #include "base/memory.h"
+#include "worker_private.h"
 
 #define UPKEEP_PERIOD  (100 * USEC_PER_MSEC)
 #define SWEEP_PERIOD   USEC_PER_SEC
@@ -48,8 +48,10 @@ static void watch(struct worker *worker, usec_t now)
     static struct log_limit limit;
     uint32_t held_back;
     usec_t late = now - atomic_load(&worker->loop->last_turn);
-    if (worker->index > 0 && late > WATCHDOG_LIMIT + SWEEP_PERIOD && log_allow(&limit, 1, &held_back))
-        log_warning(NULL, "worker %d has not turned for %lld s", worker->index, (long long)(late / USEC_PER_SEC));
+    if (worker->index > 0 && late > WATCHDOG_LIMIT + SWEEP_PERIOD &&
+        log_allow(&limit, 1, &held_back))
+        log_warning(NULL, "worker %d has not turned for %lld s", worker->index,
+                    (long long)(late / USEC_PER_SEC));
 }
 
 static void seldom(void *argument)

@@ -1,12 +1,11 @@
-#include "worker_private.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/random.h"
 #include "client/scram_cache.h"
-
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "worker_private.h"
 
 #define DEFAULT_THREADS_MAX 8
 
@@ -117,7 +116,8 @@ struct workers *workers_create(const struct config *config, struct tls_ticket_ke
     workers->start_time = clock_monotonic();
     error_set(error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
     if (make_shared(workers, console) && make_array(workers, error)) {
-        resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl, config->settings.dns_nxdomain_ttl);
+        resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
+                         config->settings.dns_nxdomain_ttl);
         workers->control = control_create(workers);
         workers->acceptor = workers->control ? acceptor_open(workers, error) : NULL;
     }
@@ -176,7 +176,8 @@ static void stop_loop(struct mail *mail, struct loop *loop)
     loop_stop(loop);
 }
 
-/* One turn more for each loop, now on this thread: mail that is under way arrives, what is closed is freed. */
+/* One turn more for each loop, now on this thread: mail that is under way arrives, what is closed
+ * is freed. */
 static void last_turns(struct workers *workers)
 {
     for (int i = 0; workers->array && i < workers->count; i++) {

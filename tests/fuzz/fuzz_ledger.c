@@ -1,7 +1,7 @@
 /* Whatever is asked and whatever comes back: the ledger keeps its invariants. */
-#include "ledger/ledger.h"
-
 #include <assert.h>
+
+#include "ledger/ledger.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

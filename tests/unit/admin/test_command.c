@@ -1,7 +1,7 @@
-#include "admin/command.h"
-
 #include <check.h>
 #include <string.h>
+
+#include "admin/command.h"
 
 Suite *suite_admin_command(void);
 
@@ -90,16 +90,11 @@ END_TEST
 Suite *suite_admin_command(void)
 {
     const TTest *const tests[] = {
-        a_command_is_a_word_and_an_argument,
-        white_space_and_a_semicolon_are_allowed,
-        a_quoted_argument_may_hold_anything,
-        an_unquoted_dash_is_not_of_the_grammar,
-        an_empty_query_is_invalid,
-        a_third_word_is_invalid,
-        a_word_of_16_bytes_is_too_long,
-        an_argument_of_64_bytes_is_too_long,
-        set_takes_a_word_or_a_string,
-        set_without_a_value_is_invalid,
+        a_command_is_a_word_and_an_argument, white_space_and_a_semicolon_are_allowed,
+        a_quoted_argument_may_hold_anything, an_unquoted_dash_is_not_of_the_grammar,
+        an_empty_query_is_invalid,           a_third_word_is_invalid,
+        a_word_of_16_bytes_is_too_long,      an_argument_of_64_bytes_is_too_long,
+        set_takes_a_word_or_a_string,        set_without_a_value_is_invalid,
     };
     Suite *suite = suite_create("admin/command");
     TCase *all = tcase_create("all");

@@ -1,6 +1,6 @@
-#include "ledger/ledger.h"
-
 #include <check.h>
+
+#include "ledger/ledger.h"
 
 Suite *suite_ledger_ledger(void);
 

@@ -1,8 +1,8 @@
-#include "base/digest.h"
-#include "ledger/parameters.h"
-
 #include <check.h>
 #include <string.h>
+
+#include "base/digest.h"
+#include "ledger/parameters.h"
 
 Suite *suite_ledger_parameters(void);
 

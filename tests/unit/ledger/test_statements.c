@@ -1,9 +1,8 @@
-#include "ledger/statements.h"
-
-#include "base/memory.h"
-
 #include <check.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "ledger/statements.h"
 
 Suite *suite_ledger_statements(void);
 
@@ -70,8 +69,8 @@ START_TEST(other_types_make_another_statement)
 {
     const uint8_t int4[] = {0, 0, 0, 23};
     struct shared_statement *a = statement("select $1");
-    struct shared_statement *b = statement_acquire(
-        &table, "select $1", (struct span){int4, sizeof(int4)}, 1, 0);
+    struct shared_statement *b =
+        statement_acquire(&table, "select $1", (struct span){int4, sizeof(int4)}, 1, 0);
     ck_assert_ptr_ne(a, b);
     statement_release(&table, a);
     statement_release(&table, b);
