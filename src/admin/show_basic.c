@@ -257,7 +257,7 @@ static void write_lists(struct console_session *session, const struct report *re
         {"databases", databases},
         {"users", users},
         {"peers", 0},
-        {"pools", registry_count(session->workers->shared.registry)},
+        {"pools", registry_count(session->workers->shared.registry) + 1} /* and the console's */,
         {"peer_pools", 0},
         {"free_clients", report->free_clients},
         {"used_clients", report->used_clients},

@@ -132,6 +132,13 @@ static enum first_verdict take_startup_message(struct client *client,
     return FIRST_STOP;
 }
 
+static bool is_cancel_request(struct span input)
+{
+    static const uint8_t code[] = {0x04, 0xd2, 0x16, 0x2e};
+
+    return input.size >= 8 && memcmp(input.data + 4, code, sizeof(code)) == 0;
+}
+
 static enum first_verdict take_packet(struct client *client, struct span input)
 {
     struct startup_packet packet;
@@ -142,7 +149,10 @@ static enum first_verdict take_packet(struct client *client, struct span input)
     case STARTUP_NEED_MORE:
         return FIRST_STOP;
     case STARTUP_BAD:
-        client_refuse(client, &error);
+        if (is_cancel_request(input)) /* a malformed one is answered as every other: not at all */
+            client_close(client, "bad cancel request");
+        else
+            client_refuse(client, &error);
         return FIRST_STOP;
     case STARTUP_CANCEL_REQUEST:
         cancel_start(client, &packet.cancel);

@@ -49,7 +49,7 @@ static bool is_pgbouncer(const char *program)
 const char *command_line_version(const char *program)
 {
     return is_pgbouncer(program) ? "PgBouncer 1.25.2"
-                                 : "pgweir " PGWEIR_VERSION " (PgBouncer 1.25.2 compatible)";
+                                 : "PgBouncer 1.25.2 (pgweir " PGWEIR_VERSION ")";
 }
 
 static void version(const char *program)

@@ -110,7 +110,13 @@ void server_open(struct server_set *set, struct pool *pool)
     TAILQ_INSERT_TAIL(&set->servers, server, link);
     set->count++;
     set->opened++;
+    pool_acquire_reference(pool);
     server_login_start(server);
+    /* A cold pool: the next one at once, if the limits of growth allow it. */
+    struct pool_advice advice = {.order = POOL_NOTHING};
+    pool_reconsider(pool, loop_now(set->loop), &advice);
+    server_follow(set, &advice);
+    pool_release_reference(pool);
 }
 
 void server_follow(struct server_set *set, const struct pool_advice *advice)

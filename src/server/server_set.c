@@ -120,8 +120,9 @@ static void give(struct server_set *set, struct pool *pool)
         return;
     }
     pool_reconsider(pool, loop_now(set->loop), &advice);
-    if (advice.order ==
-        POOL_ASK) { /* nobody has one to give: not asked round in circles, upkeep looks again */
+    if (advice.order == POOL_ASK &&
+        advice.worker == set->worker) { /* nobody has one to give: not asked round in circles,
+                                           upkeep looks again */
         pool_release_reference(advice.pool);
         return;
     }

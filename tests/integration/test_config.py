@@ -68,7 +68,7 @@ MISTAKES = {
     "missing bracket": ("[databases", ""),
     "unknown section": ("[nonsense]\nx = 1", "nonsense"),
     "unknown connection key": ("[databases]\nbad = hots=127.0.0.1", "hots"),
-    "empty connection value": ("[databases]\nbad = host= port=1", "bad"),
+    "empty connection value": ("[databases]\nbad = port=1 host=", "bad"),
     "open quote": ("[databases]\nbad = host='127.0.0.1", "bad"),
     "bad port in an entry": ("[databases]\nbad = host=127.0.0.1 port=none", "none"),
     "reserved name": ("[databases]\npgbouncer = host=127.0.0.1", "pgbouncer"),
@@ -148,6 +148,7 @@ def test_sections_in_any_order_and_twice(folder):
 
 def test_not_honoured_keys_are_named_at_start(pooler):
     under_test = pooler(dns_zone_check_period=5, resolv_conf=os.devnull)
+    under_test.await_log("process up")
     assert "dns_zone_check_period" in under_test.log()
     assert under_test.log().count("dns_zone_check_period") == 1
 
