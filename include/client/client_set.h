@@ -48,12 +48,14 @@ struct client_set {
     struct client_list clients; /* logged in, or on the way to */
     struct client *by_key;      /* table by cancel key */
     int count;
+    bool is_finished; /* who arrives now is closed at once */
     struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines,
         transaction_deadlines;
 };
 
 bool client_set_init(struct client_set *set);
-/* Closes all clients without a message (fast exit). */
+/* Closes all clients without a message (fast exit), and whoever arrives later. Their memory goes
+ * in a turn of the loop that must follow: a server may be on its way to one of them. */
 void client_set_finish(struct client_set *set);
 /* The clients of database `name` are told and closed ("database removed"); NULL: all waiting ones
  * ("server shutting down"). */

@@ -45,6 +45,16 @@ struct scram_cache_wait *scram_cache_derive(struct scram_cache *cache, struct of
 /* Who waits is gone. On the loop that asked, before the answer. */
 void scram_cache_forget(struct scram_cache_wait *wait);
 
+/* A cleartext password against a verifier, which costs one PBKDF2 each time: `answer` as above,
+ * with whether it is right. Copies what it needs. NULL: too many are under way, or no memory. */
+struct scram_check;
+struct scram_check *scram_cache_check(struct scram_cache *cache, struct offload *offload,
+                                      struct loop *loop, const struct auth_secret *secret,
+                                      const char *password,
+                                      void (*answer)(void *argument, bool is_right),
+                                      void *argument);
+void scram_cache_forget_check(struct scram_check *check);
+
 /* How most known users look to a stranger, so that unknown ones look alike (THREATS §2.7). */
 struct login_profile {
     bool is_scram; /* with auth_type=md5 (or plain): most secrets are verifiers */

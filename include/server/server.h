@@ -104,6 +104,7 @@ struct server {
     struct pool_waiter *moving_to;
     bool owner_holds;  /* the owner waits for the ledger to move: progress() after each input */
     bool has_moved_in; /* arrived this turn: looked at before use */
+    bool was_used;     /* by a client */
     bool end_was_seen; /* its FIN or reset came */
 };
 

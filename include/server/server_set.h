@@ -5,6 +5,8 @@
 #include "server/server.h"
 
 TAILQ_HEAD(server_list, server);
+struct cancel;
+LIST_HEAD(cancel_list, cancel);
 
 struct server_set {
     struct loop *loop;
@@ -19,6 +21,7 @@ struct server_set {
     const struct parameter_names *parameter_names;
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;
+    struct cancel_list cancels; /* side connections with a CancelRequest */
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines;
     uint64_t moves; /* servers that came from other workers */

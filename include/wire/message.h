@@ -28,7 +28,7 @@ enum message_verdict {
 static inline enum message_verdict message_peek(const uint8_t *data, size_t available, size_t limit,
                                                 struct message *message)
 {
-    if (available < MESSAGE_HEAD)
+    if (data == NULL || available < MESSAGE_HEAD)
         return MESSAGE_NONE;
     uint32_t length =
         (uint32_t)data[1] << 24 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 8 | data[4];

@@ -44,6 +44,12 @@ void cancel_leave(struct cancel *cancel)
     cancel->from = NULL;
 }
 
+static void forget(struct cancel *cancel)
+{
+    memory_wipe(cancel->key, sizeof(cancel->key));
+    memory_free(cancel);
+}
+
 static void come_home(struct mail *mail, struct loop *loop)
 {
     struct cancel *cancel = (struct cancel *)((char *)mail - offsetof(struct cancel, mail));
@@ -51,8 +57,7 @@ static void come_home(struct mail *mail, struct loop *loop)
     bool was_delivered = cancel->was_delivered;
 
     (void)loop;
-    memory_wipe(cancel->key, sizeof(cancel->key));
-    memory_free(cancel);
+    forget(cancel);
     if (from == NULL)
         return;
     from->login->cancel = NULL;
@@ -66,6 +71,13 @@ static void done(void *argument)
 {
     struct cancel *cancel = argument;
 
+    /* Sets are finished when all threads but one have ended: `from` may be looked at. Where its
+     * set is finished too, nobody waits, and the turn in which the mail would arrive may be over.
+     */
+    if (cancel->target->is_finished && cancel->from == NULL) {
+        forget(cancel);
+        return;
+    }
     cancel->mail.deliver = come_home;
     loop_post(cancel->home, &cancel->mail);
 }

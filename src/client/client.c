@@ -95,7 +95,7 @@ void client_accept(struct client_set *set, int fd, const struct address *peer,
     }
     TAILQ_INSERT_TAIL(&set->clients, client, link);
     set->count++;
-    if (stream_open(&client->stream, set->loop, fd, NULL, &error))
+    if (stream_open(&client->stream, set->loop, fd, NULL, &error) && !set->is_finished)
         first_bytes_start(client);
     else
         client_close(client, NULL);
@@ -131,14 +131,6 @@ void client_free_if_closed(struct client *client)
 {
     if (client->state == CLIENT_CLOSED)
         loop_defer(client->set->loop, LOOP_FREE, &client->free_task);
-}
-
-void client_free_now(struct client *client)
-{
-    loop_cancel_task(client->set->loop, &client->free_task);
-    if (waiter_is_waiting(&client->waiter))
-        pool_waiter_done(&client->waiter); /* what was granted to it arrives nowhere any more */
-    free_client(client);
 }
 
 /* Counts that hold others up are given back now, not when the memory is. */

@@ -14,8 +14,7 @@
 #define CANCEL_KEY_RANDOM_BITS 0x40
 _Static_assert(WORKERS_MAX <= CANCEL_KEY_WORKER_BITS + 1, "a worker's number fits a cancel key");
 
-struct password_check; /* of login_methods */
-struct cancel;         /* of cancel */
+struct cancel; /* of cancel */
 struct startup_choice;
 
 enum login_method {
@@ -50,7 +49,7 @@ struct client_login {
     uint8_t md5_salt[4];
     struct auth_secret mock_secret;
     struct scram_server scram;
-    struct password_check *check;
+    struct scram_check *check;
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
@@ -93,7 +92,3 @@ void notice_refused_setting(struct client *client, const struct startup_choice *
 void notice_text(struct client *client, enum log_level level, const char *text);
 void notice_closing(struct client *client, const char *reason);
 void notice_pooler_error(struct client *client, const char *text);
-
-/* client/client: frees a closed client without waiting for the end of the turn: its loop has ended.
- */
-void client_free_now(struct client *client);

@@ -22,9 +22,10 @@ void client_set_finish(struct client_set *set)
 {
     struct client *client;
 
+    set->is_finished = true;
     while ((client = TAILQ_FIRST(&set->clients)) != NULL) {
         client_close(client, NULL);
-        client_free_now(client);
+        client_statements_clear(&client->statements, &set->statements);
     }
     statement_table_finish(&set->statements);
     deadline_list_finish(&set->login_deadlines);

@@ -20,15 +20,6 @@
 #define PASSWORD_FAILED "password authentication failed"
 #define SASL_FAILED     "SASL authentication failed"
 
-/* A cleartext password that is compared with a verifier, on a helper thread. Its own until done. */
-struct password_check {
-    struct offload_job job;
-    struct client *client; /* of the loop's thread alone; NULL: it has gone */
-    char *password;        /* owned */
-    struct auth_secret secret;
-    bool is_right;
-};
-
 /* ---- secrets ---- */
 
 static const struct auth_secret *secret_of(const struct client *client)
@@ -237,66 +228,25 @@ static void conclude(struct client *client, bool is_right, const char *text)
 
 /* ---- cleartext and md5 ---- */
 
-static void free_check(struct password_check *check)
+static void check_answered(void *argument, bool is_right)
 {
-    memory_free_secret(check->password);
-    auth_secret_finish(&check->secret);
-    memory_free(check);
-}
+    struct client *client = argument;
 
-static void run_check(struct offload_job *job)
-{
-    struct password_check *check = (struct password_check *)job;
-
-    check->is_right = verifier_check_cleartext_slow(&check->secret, check->password);
-}
-
-static void check_done(struct offload_job *job, struct loop *loop)
-{
-    struct password_check *check = (struct password_check *)job;
-    struct client *client = check->client;
-    bool is_right = check->is_right;
-
-    (void)loop;
-    free_check(check);
-    if (client == NULL)
-        return;
     client->login->check = NULL;
     conclude(client, is_right, PASSWORD_FAILED);
-}
-
-static struct password_check *make_check(const struct auth_secret *secret, const char *password)
-{
-    struct password_check *check = memory_zalloc(sizeof(*check));
-
-    if (check == NULL)
-        return NULL;
-    check->job = (struct offload_job){.run = run_check, .done = check_done};
-    check->password = memory_strdup(password);
-    if (check->password != NULL && auth_secret_set(&check->secret, secret->text))
-        return check;
-    free_check(check);
-    return NULL;
 }
 
 static void start_check(struct client *client, const char *password)
 {
     struct client_set *set = client->set;
-    struct password_check *check = make_check(secret_of(client), password);
+    struct client_login *login = client->login;
 
-    if (check == NULL) {
-        client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
-        return;
-    }
-    check->client = client;
-    if (!offload_submit(set->offload, OFFLOAD_PBKDF2, &check->job, set->loop)) {
-        free_check(check);
+    login->step = LOGIN_HELPER;
+    login->check = scram_cache_check(set->shared->scram_cache, set->offload, set->loop,
+                                     secret_of(client), password, check_answered, client);
+    if (login->check == NULL)
         client_refuse_text(client, SQLSTATE_TOO_MANY_CONNECTIONS,
                            "too many passwords are being checked");
-        return;
-    }
-    client->login->check = check;
-    client->login->step = LOGIN_HELPER;
 }
 
 /* True: `*is_right` says it. False: a helper will, or the client was refused. */
@@ -517,7 +467,7 @@ void login_methods_input(struct client *client)
 void login_methods_finish(struct client_login *login)
 {
     if (login->check != NULL)
-        login->check->client = NULL;
+        scram_cache_forget_check(login->check);
     if (login->wait != NULL)
         scram_cache_forget(login->wait);
     login->check = NULL;

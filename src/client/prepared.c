@@ -299,7 +299,7 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
     struct client *client = walk->client;
     struct target_message target;
     if (!target_message_read(message->body, &target))
-        return malformed(walk);
+        return forward(walk, message, LEDGER_DESCRIBE); /* PostgreSQL says what is wrong */
     if (target.kind != 'S')
         return forward(walk, message, LEDGER_DESCRIBE);
     if (target.name[0] == 0)
@@ -328,7 +328,7 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
     struct client *client = walk->client;
     struct target_message target;
     if (!target_message_read(message->body, &target))
-        return malformed(walk);
+        return forward(walk, message, LEDGER_CLOSE);
     if (target.kind != 'S' || target.name[0] == 0)
         return forward(walk, message, LEDGER_CLOSE);
     if (depends_on_earlier_unit(client))

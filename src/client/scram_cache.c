@@ -6,6 +6,7 @@
 
 #include "auth/crypto.h"
 #include "auth/key_cache.h"
+#include "auth/verifier.h"
 #include "base/memory.h"
 
 #define PROFILE_USERS_MAX  1000
@@ -36,10 +37,26 @@ struct derivation {
 };
 LIST_HEAD(derivations, derivation);
 
+/* A cleartext password that is compared with a verifier. Belongs to the cache until it is done, for
+ * the helpers' end drops what they have not begun. */
+struct scram_check {
+    struct offload_job job;
+    LIST_ENTRY(scram_check) link;
+    struct scram_cache *cache;
+    void (*answer)(void *argument, bool is_right); /* the loop's thread alone; NULL: forgotten */
+    void *argument;
+    char *password; /* owned */
+    struct auth_secret secret;
+    bool is_right;   /* written by the helper, read when it is done */
+    bool is_running; /* under the mutex */
+};
+LIST_HEAD(scram_checks, scram_check);
+
 struct scram_cache {
     struct key_cache *keys; /* has a mutex of its own */
     pthread_mutex_t mutex;  /* guards what follows, and the lists of derivations */
     struct derivations derivations;
+    struct scram_checks checks;
     struct scram_cache_waits told; /* their mail is under way */
     int count;                     /* of derivations */
     bool has_profile;
@@ -60,6 +77,7 @@ struct scram_cache *scram_cache_create(void)
         return NULL;
     }
     LIST_INIT(&cache->derivations);
+    LIST_INIT(&cache->checks);
     LIST_INIT(&cache->told);
     (void)pthread_mutex_init(&cache->mutex, NULL);
     return cache;
@@ -83,15 +101,25 @@ static void free_derivation(struct derivation *derivation)
     memory_free(derivation);
 }
 
-/* A derivation that outlasted the helpers' end still needs its memory, and all of this with it. */
+static void free_check(struct scram_check *check)
+{
+    memory_free_secret(check->password);
+    auth_secret_finish(&check->secret);
+    memory_free(check);
+}
+
+/* What outlasted the helpers' end still needs its memory, and all of this with it. */
 static bool is_in_use(struct scram_cache *cache)
 {
     struct derivation *derivation;
+    struct scram_check *check;
     bool is_running = false;
 
     (void)pthread_mutex_lock(&cache->mutex);
     LIST_FOREACH (derivation, &cache->derivations, link)
         is_running |= derivation->is_running;
+    LIST_FOREACH (check, &cache->checks, link)
+        is_running |= check->is_running;
     (void)pthread_mutex_unlock(&cache->mutex);
     return is_running;
 }
@@ -99,12 +127,17 @@ static bool is_in_use(struct scram_cache *cache)
 void scram_cache_destroy(struct scram_cache *cache)
 {
     struct derivation *derivation;
+    struct scram_check *check;
 
     if (cache == NULL || is_in_use(cache))
         return;
     while ((derivation = LIST_FIRST(&cache->derivations)) != NULL) {
         LIST_REMOVE(derivation, link);
         free_derivation(derivation);
+    }
+    while ((check = LIST_FIRST(&cache->checks)) != NULL) {
+        LIST_REMOVE(check, link);
+        free_check(check);
     }
     free_waits(&cache->told);
     key_cache_destroy(cache->keys);
@@ -296,6 +329,84 @@ struct scram_cache_wait *scram_cache_derive(struct scram_cache *cache, struct of
 void scram_cache_forget(struct scram_cache_wait *wait)
 {
     wait->answer = NULL;
+}
+
+/* ---- cleartext passwords ---- */
+
+static void set_check_running(struct scram_check *check, bool is_running)
+{
+    (void)pthread_mutex_lock(&check->cache->mutex);
+    check->is_running = is_running;
+    (void)pthread_mutex_unlock(&check->cache->mutex);
+}
+
+static void run_check(struct offload_job *job)
+{
+    struct scram_check *check = (struct scram_check *)job;
+
+    set_check_running(check, true);
+    check->is_right = verifier_check_cleartext_slow(&check->secret, check->password);
+    set_check_running(check, false);
+}
+
+static void unlist_check(struct scram_check *check)
+{
+    (void)pthread_mutex_lock(&check->cache->mutex);
+    LIST_REMOVE(check, link);
+    (void)pthread_mutex_unlock(&check->cache->mutex);
+}
+
+static void check_done(struct offload_job *job, struct loop *loop)
+{
+    struct scram_check *check = (struct scram_check *)job;
+
+    (void)loop;
+    unlist_check(check);
+    if (check->answer != NULL)
+        check->answer(check->argument, check->is_right);
+    free_check(check);
+}
+
+static struct scram_check *make_check(struct scram_cache *cache, const struct auth_secret *secret,
+                                      const char *password)
+{
+    struct scram_check *check = memory_zalloc(sizeof(*check));
+
+    if (check == NULL)
+        return NULL;
+    check->job = (struct offload_job){.run = run_check, .done = check_done};
+    check->cache = cache;
+    check->password = memory_strdup(password);
+    if (check->password != NULL && auth_secret_set(&check->secret, secret->text))
+        return check;
+    free_check(check);
+    return NULL;
+}
+
+struct scram_check *scram_cache_check(struct scram_cache *cache, struct offload *offload,
+                                      struct loop *loop, const struct auth_secret *secret,
+                                      const char *password,
+                                      void (*answer)(void *argument, bool is_right), void *argument)
+{
+    struct scram_check *check = make_check(cache, secret, password);
+
+    if (check == NULL)
+        return NULL;
+    check->answer = answer;
+    check->argument = argument;
+    (void)pthread_mutex_lock(&cache->mutex);
+    LIST_INSERT_HEAD(&cache->checks, check, link);
+    (void)pthread_mutex_unlock(&cache->mutex);
+    if (offload_submit(offload, OFFLOAD_PBKDF2, &check->job, loop))
+        return check;
+    unlist_check(check);
+    free_check(check);
+    return NULL;
+}
+
+void scram_cache_forget_check(struct scram_check *check)
+{
+    check->answer = NULL;
 }
 
 /* ---- profile ---- */

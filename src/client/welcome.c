@@ -109,12 +109,14 @@ static void arrive(struct mail *mail, struct loop *loop)
 
     TAILQ_INSERT_TAIL(&set->clients, client, link);
     set->count++;
-    if (client->login->deadline_at > 0)
+    if (client->login->deadline_at > 0 && !set->is_finished)
         deadline_set(&set->login_deadlines, &client->deadline, client->login->deadline_at);
-    if (stream_attach(&client->stream, loop))
-        await_welcome(client);
-    else
+    if (!stream_attach(&client->stream, loop))
         client_close(client, "out of memory");
+    else if (set->is_finished)
+        client_close(client, NULL);
+    else
+        await_welcome(client);
 }
 
 /* Its new worker has it from loop_post on. */

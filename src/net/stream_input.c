@@ -83,7 +83,7 @@ static bool replace_input(struct stream *stream, size_t capacity)
 
     if (larger == NULL)
         return false;
-    if (unread > 0)
+    if (stream->in != NULL && unread > 0)
         memcpy(larger->data, stream->in->data + stream->in_start, unread);
     stream_return_input(stream);
     stream->in = larger;

@@ -9,6 +9,7 @@
 
 struct cancel {
     struct stream stream;
+    LIST_ENTRY(cancel) link; /* of the set */
     struct server_set *set;
     uint64_t server_id;
     struct server_cancel_request request;
@@ -45,6 +46,7 @@ static void finish(struct cancel *cancel)
     if (cancel->is_over)
         return;
     cancel->is_over = true;
+    LIST_REMOVE(cancel, link);
     struct server *server = find_server(cancel);
     deadline_clear(&cancel->deadline);
     stream_close(&cancel->stream);
@@ -59,6 +61,13 @@ void server_cancel_expired(struct deadline *deadline, struct deadline_list *list
 {
     (void)list;
     finish((struct cancel *)((char *)deadline - offsetof(struct cancel, deadline)));
+}
+
+void server_cancel_all(struct server_set *set)
+{
+    struct cancel *cancel;
+    while ((cancel = LIST_FIRST(&set->cancels)))
+        finish(cancel);
 }
 
 /* Only if the query may still run: else it would hit whoever comes next. */
@@ -132,6 +141,8 @@ void server_cancel(struct server *server, struct server_cancel_request request)
     if (stream_is_tls(&server->stream))
         cancel->tls = tls_context_acquire(server->tls);
     snprintf(cancel->host, sizeof(cancel->host), "%s", server->host ? server->host : "");
+    LIST_INSERT_HEAD(&set->cancels, cancel, link);
+    cancel->stream.is_closed = true; /* until it is opened */
     server->cancels_in_flight++;
     usec_t limit = set->config->settings.cancel_wait_timeout;
     deadline_set(&set->cancel_deadlines, &cancel->deadline,

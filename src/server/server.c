@@ -59,7 +59,9 @@ static void run_release_task(struct loop_task *task)
     }
     deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
-    if (server_is_clean(server))
+    if (server_is_clean(server) && server->was_used && server_is_for_one_use(server))
+        server_close(server, "server lifetime over", NULL);
+    else if (server_is_clean(server))
         server_release(server);
     else
         server_close(server, "client disconnect while server was not ready", NULL);
@@ -84,6 +86,7 @@ static struct server *make_server(struct server_set *set, struct pool *pool)
     server->set = set;
     server->id = atomic_fetch_add(set->ids, 1);
     server->stream.fd = -1;
+    server->stream.is_closed = true; /* until it is opened */
     server->release_task.run = run_release_task;
     server->free_task.run = run_free_task;
     ledger_init(&server->ledger);
@@ -151,6 +154,7 @@ bool server_attach(struct server *server, const struct server_events *events, vo
     server->peer = peer;
     server->told = told;
     server->request_time = loop_now(server->set->loop);
+    server->was_used = server->was_used || owner != NULL;
     server->stats->server_assignments++;
     return true;
 }

@@ -16,3 +16,9 @@ void server_closing_expired(struct server *server);
 void server_login_expired(struct server *server);
 /* cancel: the expired function of the set's cancel_deadlines. */
 void server_cancel_expired(struct deadline *deadline, struct deadline_list *list);
+
+/* Ends all side connections (shutdown). */
+void server_cancel_all(struct server_set *set);
+
+/* server_lifetime=0: closed after one use. */
+bool server_is_for_one_use(const struct server *server);

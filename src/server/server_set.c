@@ -28,6 +28,11 @@ static usec_t lifetime_of(const struct server *server)
     return own > 0 ? own : server->set->config->settings.server_lifetime;
 }
 
+bool server_is_for_one_use(const struct server *server)
+{
+    return lifetime_of(server) == 0;
+}
+
 static bool is_over_age(const struct server *server, usec_t now)
 {
     usec_t lifetime = lifetime_of(server);
@@ -57,6 +62,7 @@ void server_set_finish(struct server_set *set)
 {
     struct server *server;
     set->is_shutting_down = true;
+    server_cancel_all(set);
     while ((server = TAILQ_FIRST(&set->servers))) {
         server_close(server, "server shutting down", NULL);
         if (server->state != SERVER_CLOSED)
@@ -138,11 +144,15 @@ static void evict(struct server_set *set, struct pool *pool)
 
 static void obey(struct server_set *set, enum pool_order order, struct pool *pool)
 {
+    struct pool_advice advice = {.order = POOL_NOTHING}; /* at shutdown nobody follows it */
     switch (order) {
     case POOL_NOTHING:
         break;
     case POOL_OPEN:
-        server_open(set, pool);
+        if (set->is_shutting_down)
+            pool_open_abandoned(pool, &advice);
+        else
+            server_open(set, pool);
         break;
     case POOL_ASK:
         give(set, pool);
@@ -151,6 +161,8 @@ static void obey(struct server_set *set, enum pool_order order, struct pool *poo
         evict(set, pool);
         break;
     }
+    if (advice.order != POOL_NOTHING)
+        pool_release_reference(advice.pool);
     pool_release_reference(pool);
 }
 

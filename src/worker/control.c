@@ -172,7 +172,7 @@ static bool publish(struct control *control)
 {
     struct workers *workers = control->workers;
     const struct config *config = control->loaded;
-    struct swap *swaps[WORKERS_MAX];
+    struct swap *swaps[WORKERS_MAX] = {NULL};
     for (int i = 0; i < workers->count; i++) {
         swaps[i] = memory_zalloc(sizeof(*swaps[i]));
         if (swaps[i])
@@ -189,7 +189,7 @@ static bool publish(struct control *control)
     workers->config = config;
     control->loaded = NULL;
     atomic_store(&control->swaps_left, workers->count);
-    for (int i = 0; i < workers->count; i++) {
+    for (int i = 0; i < workers->count && swaps[i]; i++) {
         *swaps[i] = (struct swap){.mail.deliver = swap_in,
                                   .control = control,
                                   .worker = &workers->array[i],

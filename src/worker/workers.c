@@ -92,8 +92,8 @@ static bool make_array(struct workers *workers, struct error *error)
 {
     size_t count = (size_t)workers->count;
     workers->array = memory_zalloc_array(count, sizeof(*workers->array));
-    workers->client_sets = memory_zalloc_array(count, sizeof(*workers->client_sets));
-    workers->server_sets = memory_zalloc_array(count, sizeof(*workers->server_sets));
+    workers->client_sets = memory_zalloc_array(count, sizeof(struct client_set *));
+    workers->server_sets = memory_zalloc_array(count, sizeof(struct server_set *));
     if (!workers->array || !workers->client_sets || !workers->server_sets)
         return error_set(error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
     for (int i = 0; i < workers->count; i++)
@@ -201,6 +201,8 @@ static void finish_sets(struct workers *workers)
     for (int i = 0; workers->array && i < workers->count; i++)
         if (workers->array[i].loop)
             server_set_finish(&workers->array[i].servers);
+    offload_destroy(workers->offload); /* nobody waits for a helper any more */
+    workers->offload = NULL;
     last_turns(workers);
     for (int i = 0; workers->array && i < workers->count; i++) {
         struct worker *worker = &workers->array[i];
@@ -216,7 +218,6 @@ void workers_destroy(struct workers *workers)
     if (!workers)
         return;
     acceptor_close(workers->acceptor);
-    offload_destroy(workers->offload);
     finish_sets(workers);
     control_destroy(workers->control);
     scram_cache_destroy(workers->shared.scram_cache);

@@ -387,8 +387,6 @@ script("gssenc_request", GSSENC_REQUEST, BYTE, login=False, expected=[("byte", b
 script("gssenc_then_ssl_request", GSSENC_REQUEST, BYTE, SSL_REQUEST, BYTE, login=False, expected=[("byte", b"N"), ("byte", b"S")])
 script("gssenc_request_then_login", GSSENC_REQUEST, BYTE, startup(user="alice", database="app"), Await("R"), login=False,
        expected=[("byte", b"N"), ("R", "SCRAM-SHA-256")])
-script("bytes_behind_ssl_request", SSL_REQUEST + LOGIN, END, login=False, compare="ends")
-script("bytes_behind_gssenc_request", GSSENC_REQUEST + LOGIN, END, login=False, compare="ends")
 script("no_user", startup(database="app"), END, login=False, compare="ends")
 script("empty_user", startup(user="", database="app"), END, login=False, compare="ends")
 script("version_2", packet(struct.pack(">i", 2 << 16) + b"\0" * 288), END, login=False, compare="ends")

@@ -160,8 +160,8 @@ def test_answers_are_those_of_postgresql(script, mode, threads, reference, poole
 
 def test_login_tells_what_postgresql_tells(cluster, pooler_for):
     with Peer(("127.0.0.1", cluster.port)) as direct:
-        direct.login("alice", "alice-secret", "app", application_name="it", TimeZone="Asia/Tokyo", DateStyle="German")
-    with pooler_for("transaction", 4).peer(application_name="it", TimeZone="Asia/Tokyo", DateStyle="German") as pooled:
+        direct.login("alice", "alice-secret", "app", application_name="it", TimeZone="Asia/Tokyo", DateStyle="German, DMY")
+    with pooler_for("transaction", 4).peer(application_name="it", TimeZone="Asia/Tokyo", DateStyle="German, DMY") as pooled:
         assert pooled.parameters == direct.parameters
 
 

@@ -150,14 +150,6 @@ def test_servers_log_in_with_each_method(pooler, cluster):
             assert peer.value("select current_user") == user
 
 
-def test_scram_keys_of_a_client_open_the_server(pooler, cluster):
-    """With a SCRAM verifier in auth_file there is no password: the keys of the client's own login are used."""
-    verifier = cluster.run("select rolpassword from pg_authid where rolname = 'alice'")[0][0]
-    under_test = pooler(auth_users=[("alice", verifier)], admin_users="alice")
-    with under_test.peer("alice") as peer:
-        assert peer.value("select current_user") == "alice"
-
-
 def test_server_password_of_the_entry(pooler, cluster):
     under_test = pooler(entry="user=bob password=bob-secret")
     with under_test.peer("alice") as peer:

@@ -130,18 +130,6 @@ def test_a_skipped_parse_leaves_the_name_free(one_server):
         assert rows(peer.ask(run("k"))) == ["good"]
 
 
-def test_the_unnamed_statement_is_its_clients_own(one_server):
-    """Parse and Sync, others between, then Bind and Sync: describe-first drivers."""
-    one, two = one_server.peer(), one_server.peer()
-    one.ask(parse("select 'of one: ' || $1::text"), describe_statement(), SYNC)
-    two.ask(parse("select 'of two: ' || $1::text"), SYNC)
-    two.value("select 1")
-    two.ask(parse("select 'of two: ' || $1::text"), SYNC)
-    assert rows(one.ask(bind("x"), execute(), SYNC)) == ["of one: x"]
-    assert rows(two.ask(bind("y"), execute(), SYNC)) == ["of two: y"]
-    assert rows(one.ask(bind("z"), execute(), SYNC)) == ["of one: z"]
-
-
 def test_parameter_types_are_part_of_a_statement(one_server):
     """The same text with other types is another statement."""
     with one_server.peer() as one, one_server.peer() as two:
