@@ -5,8 +5,17 @@
 #include "server/server.h"
 
 TAILQ_HEAD(server_list, server);
-struct cancel;
-LIST_HEAD(cancel_list, cancel);
+struct side_cancel; /* of server/cancel */
+TAILQ_HEAD(side_cancels, side_cancel);
+
+/* What is remembered of a pool on this worker; pools whose numbers are equal modulo
+ * SERVER_POOL_NOTES share `host` and `address`. */
+#define SERVER_POOL_NOTES 64
+struct server_pool_note {
+    unsigned host, address; /* the next of the list of hosts, of a name's addresses */
+    int pool_number;        /* whose lifetime_closed it is */
+    usec_t lifetime_closed; /* when a server was last closed for its age */
+};
 
 struct server_set {
     struct loop *loop;
@@ -21,11 +30,12 @@ struct server_set {
     const struct parameter_names *parameter_names;
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;
-    struct cancel_list cancels; /* side connections with a CancelRequest */
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines;
     uint64_t moves; /* servers that came from other workers */
-    uint64_t opened, failed_logins;
+    uint64_t opened;
+    struct side_cancels cancels;
+    struct server_pool_note notes[SERVER_POOL_NOTES];
     bool is_shutting_down;
 };
 

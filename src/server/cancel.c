@@ -7,9 +7,9 @@
 #include "server_private.h"
 #include "wire/build.h"
 
-struct cancel {
+struct side_cancel {
     struct stream stream;
-    LIST_ENTRY(cancel) link; /* of the set */
+    TAILQ_ENTRY(side_cancel) link; /* of the set */
     struct server_set *set;
     uint64_t server_id;
     struct server_cancel_request request;
@@ -17,22 +17,23 @@ struct cancel {
     struct loop_task free_task;
     struct tls_context *tls; /* a reference; NULL: plain */
     char host[256];
-    bool ssl_was_asked, is_over;
+    bool ssl_was_asked, was_sent, is_over;
 };
 
-static struct cancel *cancel_of_stream(struct stream *stream)
+static struct side_cancel *cancel_of_stream(struct stream *stream)
 {
-    return (struct cancel *)((char *)stream - offsetof(struct cancel, stream));
+    return (struct side_cancel *)((char *)stream - offsetof(struct side_cancel, stream));
 }
 
 static void run_free_task(struct loop_task *task)
 {
-    struct cancel *cancel = (struct cancel *)((char *)task - offsetof(struct cancel, free_task));
+    struct side_cancel *cancel =
+        (struct side_cancel *)((char *)task - offsetof(struct side_cancel, free_task));
     tls_context_release(cancel->tls);
     memory_free(cancel);
 }
 
-static struct server *find_server(const struct cancel *cancel)
+static struct server *find_server(const struct side_cancel *cancel)
 {
     struct server *server;
     TAILQ_FOREACH (server, &cancel->set->servers, link)
@@ -41,37 +42,70 @@ static struct server *find_server(const struct cancel *cancel)
     return NULL;
 }
 
-static void finish(struct cancel *cancel)
+static void tell(struct side_cancel *cancel)
+{
+    void (*done)(void *argument) = cancel->request.done;
+    cancel->request.done = NULL;
+    if (done)
+        done(cancel->request.argument);
+}
+
+static void finish(struct side_cancel *cancel)
 {
     if (cancel->is_over)
         return;
     cancel->is_over = true;
-    LIST_REMOVE(cancel, link);
+    TAILQ_REMOVE(&cancel->set->cancels, cancel, link);
     struct server *server = find_server(cancel);
     deadline_clear(&cancel->deadline);
     stream_close(&cancel->stream);
     loop_defer(cancel->set->loop, LOOP_FREE, &cancel->free_task);
-    if (cancel->request.done)
-        cancel->request.done(cancel->request.argument);
+    tell(cancel);
     if (server && --server->cancels_in_flight == 0 && server->state == SERVER_CANCELING)
         server_release(server);
 }
 
-void server_cancel_expired(struct deadline *deadline, struct deadline_list *list)
+static void arm(struct side_cancel *cancel)
 {
-    (void)list;
-    finish((struct cancel *)((char *)deadline - offsetof(struct cancel, deadline)));
+    struct server_set *set = cancel->set;
+    usec_t limit = set->config->settings.cancel_wait_timeout;
+    if (limit > 0)
+        deadline_set(&set->cancel_deadlines, &cancel->deadline, loop_now(set->loop) + limit);
 }
 
-void server_cancel_all(struct server_set *set)
+/* Who asked waits no longer. What was sent may still strike: as long as its client has the server
+ * that is right, but nobody else may get it. */
+void server_cancel_expired(struct deadline *deadline, struct deadline_list *list)
 {
-    struct cancel *cancel;
-    while ((cancel = LIST_FIRST(&set->cancels)))
+    struct side_cancel *cancel =
+        (struct side_cancel *)((char *)deadline - offsetof(struct side_cancel, deadline));
+    struct server *server = find_server(cancel);
+    (void)list;
+    if (!cancel->was_sent || !server) {
         finish(cancel);
+        return;
+    }
+    tell(cancel);
+    if (server->state == SERVER_CANCELING) {
+        server_close(server, "cancel_wait_timeout", NULL);
+        finish(cancel);
+    } else {
+        arm(cancel);
+    }
+}
+
+void server_cancel_finish(struct server_set *set)
+{
+    struct side_cancel *cancel;
+    while ((cancel = TAILQ_FIRST(&set->cancels))) {
+        finish(cancel);
+        loop_cancel_task(set->loop, &cancel->free_task);
+        run_free_task(&cancel->free_task);
+    }
 }
 
 /* Only if the query may still run: else it would hit whoever comes next. */
-static void send_request(struct cancel *cancel)
+static void send_request(struct side_cancel *cancel)
 {
     uint8_t memory[512];
     struct bytes out = bytes_over(memory, sizeof(memory));
@@ -83,13 +117,14 @@ static void send_request(struct cancel *cancel)
     build_cancel_request(&out, server->process, server->cancel_key, server->cancel_key_size);
     bool ok = bytes_ok(&out) && stream_put(&cancel->stream, out.data, out.size);
     memory_wipe(memory, sizeof(memory));
+    cancel->was_sent = ok;
     if (!ok)
         finish(cancel);
 }
 
 static void ready(struct stream *stream)
 {
-    struct cancel *cancel = cancel_of_stream(stream);
+    struct side_cancel *cancel = cancel_of_stream(stream);
     static const uint8_t ssl_request[] = {0, 0, 0, 8, 4, 210, 22, 47};
     if (!cancel->tls || cancel->ssl_was_asked) {
         send_request(cancel);
@@ -103,7 +138,7 @@ static void ready(struct stream *stream)
 /* The answer to SSLRequest; to the request itself there is none but the end. */
 static void input(struct stream *stream)
 {
-    struct cancel *cancel = cancel_of_stream(stream);
+    struct side_cancel *cancel = cancel_of_stream(stream);
     struct span answer = stream_input(stream);
     struct error error;
     bool is_yes = answer.size == 1 && answer.data[0] == 'S' && cancel->ssl_was_asked &&
@@ -126,10 +161,11 @@ static const struct stream_events cancel_events = {
 void server_cancel(struct server *server, struct server_cancel_request request)
 {
     struct server_set *set = server->set;
-    const struct socket_options options = {.keepalive = 1};
-    struct cancel *cancel = memory_zalloc(sizeof(*cancel));
+    struct socket_options options;
+    struct side_cancel *cancel =
+        server->cancel_key_size > 0 ? memory_zalloc(sizeof(*cancel)) : NULL;
     struct error error;
-    if (!cancel) {
+    if (!cancel) { /* or the server gave no key */
         if (request.done)
             request.done(request.argument);
         return;
@@ -141,12 +177,10 @@ void server_cancel(struct server *server, struct server_cancel_request request)
     if (stream_is_tls(&server->stream))
         cancel->tls = tls_context_acquire(server->tls);
     snprintf(cancel->host, sizeof(cancel->host), "%s", server->host ? server->host : "");
-    LIST_INSERT_HEAD(&set->cancels, cancel, link);
-    cancel->stream.is_closed = true; /* until it is opened */
     server->cancels_in_flight++;
-    usec_t limit = set->config->settings.cancel_wait_timeout;
-    deadline_set(&set->cancel_deadlines, &cancel->deadline,
-                 loop_now(set->loop) + (limit > 0 ? limit : 10 * USEC_PER_SEC));
+    TAILQ_INSERT_TAIL(&set->cancels, cancel, link);
+    arm(cancel);
+    server_socket_options(set, &options);
     if (!stream_connect(&cancel->stream, set->loop, &server->address, &options, &cancel_events,
                         &error))
         finish(cancel);

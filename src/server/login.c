@@ -31,13 +31,32 @@ static bool find_secret(struct server_login *login)
     return ok;
 }
 
+static void fail(struct server *server, enum pool_failure failure, const char *reason,
+                 const struct error *error)
+{
+    struct server_set *set = server->set;
+    struct pool *pool = pool_acquire_reference(server->member.pool);
+    bool is_current =
+        pool_member_is_current(&server->member); /* else it says nothing of what holds now */
+    if (failure != POOL_FAILURE_LOGIN &&
+        server->database->load_balance_hosts == LOAD_BALANCE_DISABLE)
+        server_set_note(set, pool)->host++;
+    if (is_current && pool_open_failed(pool, failure, error, loop_now(set->loop),
+                                       set->config->settings.server_login_retry))
+        server_set_refuse_all(set, pool, error);
+    server_close(server, reason, error);
+    pool_release_reference(pool);
+}
+
 void server_login_start(struct server *server)
 {
+    static const struct error no_memory = {SQLSTATE_OUT_OF_MEMORY, "out of memory", ""};
     usec_t limit = server->set->config->settings.server_connect_timeout;
     struct server_login *login = memory_zalloc(sizeof(*login));
     server->login = login;
+    server->stream.is_closed = true; /* there is nothing to close before the first connect() */
     if (!login) {
-        server_close(server, "out of memory", NULL);
+        fail(server, POOL_FAILURE_PASSING, "out of memory", &no_memory);
         return;
     }
     login->server = server;
@@ -68,16 +87,7 @@ void server_login_finish(struct server *server)
 bool login_fail(struct server_login *login, enum pool_failure failure, const char *reason,
                 const struct error *error)
 {
-    struct server *server = login->server;
-    struct server_set *set = server->set;
-    struct pool *pool = pool_acquire_reference(server->member.pool);
-    struct error why = *error;
-    set->failed_logins++;
-    if (pool_open_failed(pool, failure, &why, loop_now(set->loop),
-                         set->config->settings.server_login_retry))
-        server_set_refuse_all(set, pool, &why);
-    server_close(server, reason, &why);
-    pool_release_reference(pool);
+    fail(login->server, failure, reason, error);
     return false;
 }
 
@@ -96,11 +106,21 @@ static bool tries_tls_now(struct server_login *login, const struct error_respons
         address_is_local(&server->address) || strncmp(error->sqlstate, "28", 2) != 0)
         return false;
     login->wants_tls = true;
-    login->was_asked = login->sasl_was_used = false;
+    login->was_asked = false;
     stream_close(&server->stream);
     server_move_state(server, SERVER_CONNECTING);
-    login_connect_start(login);
+    login_connect_again(login);
     return true;
+}
+
+/* A server that goes down or comes up passes by itself; others are refused for a while, or this
+ * login alone is. */
+static enum pool_failure failure_of(const char *sqlstate)
+{
+    if (sqlstate_is_starting_up(sqlstate) || strcmp(sqlstate, SQLSTATE_ADMIN_SHUTDOWN) == 0 ||
+        strcmp(sqlstate, "57P02") == 0)
+        return POOL_FAILURE_PASSING;
+    return sqlstate_is_about_the_login(sqlstate) ? POOL_FAILURE_LOGIN : POOL_FAILURE_REFUSED;
 }
 
 static bool take_error(struct server_login *login, struct span body)
@@ -110,7 +130,8 @@ static bool take_error(struct server_login *login, struct span body)
     char sqlstate[6];
     if (!error_response_read(body, &said))
         return login_fail_text(login, POOL_FAILURE_PASSING, "malformed error at login");
-    if (login->step == LOGIN_CONNECT_QUERY) {
+    bool is_fatal = strcmp(said.severity, "FATAL") == 0 || strcmp(said.severity, "PANIC") == 0;
+    if (login->step == LOGIN_CONNECT_QUERY && !login->is_ready && !is_fatal) {
         log_error(NULL, "S: error while executing exec_on_query: %s: %s", said.severity,
                   said.message);
         return true;
@@ -121,10 +142,7 @@ static bool take_error(struct server_login *login, struct span body)
     snprintf(sqlstate, sizeof(sqlstate), "%s",
              strlen(said.sqlstate) == 5 ? said.sqlstate : "08P01");
     error_set(&error, sqlstate, "%s", said.message);
-    enum pool_failure failure = sqlstate_is_starting_up(sqlstate)       ? POOL_FAILURE_PASSING
-                                : sqlstate_is_about_the_login(sqlstate) ? POOL_FAILURE_LOGIN
-                                                                        : POOL_FAILURE_REFUSED;
-    return login_fail(login, failure, "login failed", &error);
+    return login_fail(login, failure_of(sqlstate), error.message, &error);
 }
 
 static bool take_parameter(struct server_login *login, struct span body)
@@ -184,8 +202,9 @@ static bool start_connect_query(struct server_login *login)
     return ok;
 }
 
-/* It is one of the pool's now. */
-static bool succeed(struct server_login *login)
+/* It is one of the pool's now. Released at the turn's end: its FIN may be in the same batch of
+ * events (MECHANISMS §1.1). */
+static void succeed(struct server_login *login)
 {
     struct server *server = login->server;
     struct server_set *set = server->set;
@@ -198,21 +217,34 @@ static bool succeed(struct server_login *login)
     server->stream.events = &server_stream_events;
     pool_member_opened(server->member.pool, &server->member, welcome, &advice);
     server_move_state(server, SERVER_ACTIVE);
-    server_release(server);
+    loop_defer(set->loop, LOOP_GRANT, &server->release_task);
     server_follow(set, &advice);
-    return false;
 }
 
-static bool take_ready(struct server_login *login)
+static bool take_ready(struct server_login *login, struct span body)
 {
+    uint8_t status;
+    if (login->is_ready || (login->step != LOGIN_GREETING && login->step != LOGIN_CONNECT_QUERY))
+        return login_fail_text(login, POOL_FAILURE_REFUSED, "ReadyForQuery out of turn at login");
+    if (!ready_for_query_read(body, &status) || status != 'I')
+        return login_fail_text(login, POOL_FAILURE_REFUSED,
+                               login->step == LOGIN_CONNECT_QUERY
+                                   ? "connect_query left a transaction open"
+                                   : "malformed ReadyForQuery at login");
     if (login->step == LOGIN_GREETING && login->server->database->connect_query)
         return start_connect_query(login);
-    if (login->step == LOGIN_GREETING || login->step == LOGIN_CONNECT_QUERY)
-        return succeed(login);
-    return login_fail_text(login, POOL_FAILURE_PASSING, "ReadyForQuery before its time");
+    login->is_ready = true;
+    return true;
 }
 
-/* False: the login is over, one way or the other, or waits for a helper or another connection. */
+/* Rows and tags of connect_query are nobody's. */
+static bool is_of_connect_query(const struct server_login *login, uint8_t type)
+{
+    return login->step == LOGIN_CONNECT_QUERY && !login->is_ready && type != 0 &&
+           strchr("TDCI", type) != NULL;
+}
+
+/* False: the login has failed, or goes on over another connection. */
 static bool take_message(struct server_login *login, const struct message *message)
 {
     bool is_greeting = login->step == LOGIN_GREETING || login->step == LOGIN_CONNECT_QUERY;
@@ -228,18 +260,21 @@ static bool take_message(struct server_login *login, const struct message *messa
             return take_parameter(login, message->body);
         break;
     case 'K':
-        if (login->step == LOGIN_GREETING)
+        if (login->step == LOGIN_GREETING && !login->is_ready)
             return take_key(login, message->body);
         break;
     case 'Z':
-        return take_ready(login);
+        return take_ready(login, message->body);
+    case 'A':
+        if (login->step == LOGIN_CONNECT_QUERY)
+            return true;
+        break;
     default:
-        /* Rows and tags of connect_query are nobody's. */
-        if (login->step == LOGIN_CONNECT_QUERY && strchr("TDCInA", message->type))
+        if (is_of_connect_query(login, message->type))
             return true;
         break;
     }
-    return login_fail_text(login, POOL_FAILURE_PASSING, "unexpected message at login");
+    return login_fail_text(login, POOL_FAILURE_REFUSED, "unexpected message at login");
 }
 
 void login_input(struct server_login *login)
@@ -250,6 +285,10 @@ void login_input(struct server_login *login)
         struct span input = stream_input(&server->stream);
         switch (message_peek(input.data, input.size, LOGIN_MESSAGE_MAX, &message)) {
         case MESSAGE_NONE:
+            /* Whatever came with the last ReadyForQuery was looked at: nothing is left for a
+             * client. */
+            if (login->is_ready && input.size == 0)
+                succeed(login);
             return;
         case MESSAGE_PARTIAL:
             stream_want(&server->stream, message.size);
@@ -265,14 +304,9 @@ void login_input(struct server_login *login)
             login_fail_text(login, POOL_FAILURE_PASSING, "too much said at login");
             return;
         }
-        /* Taken off before it is acted on: what follows may hand the stream to others. The bytes
-         * stay until the end of the turn's read, as nothing is read meanwhile. */
-        uint8_t copy[LOGIN_MESSAGE_MAX];
-        memcpy(copy, message.body.data, message.body.size);
-        message.body.data = copy;
-        stream_consume(&server->stream, message.size);
         if (!take_message(login, &message))
             return;
+        stream_consume(&server->stream, message.size);
         if (login->step == LOGIN_PBKDF2)
             return;
     }
@@ -280,7 +314,5 @@ void login_input(struct server_login *login)
 
 void server_login_expired(struct server *server)
 {
-    bool is_connecting = server->login->step <= LOGIN_TLS;
-    login_fail_text(server->login, POOL_FAILURE_PASSING,
-                    is_connecting ? "connect timeout" : "login timeout");
+    login_fail_text(server->login, POOL_FAILURE_PASSING, "connect timeout");
 }

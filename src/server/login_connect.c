@@ -21,11 +21,10 @@ static enum tls_mode mode_of(const struct server *server)
     return tls_context_mode(server->tls);
 }
 
-static void connect_to(struct server_login *login, const struct address *address)
+void server_socket_options(const struct server_set *set, struct socket_options *options)
 {
-    struct server *server = login->server;
-    const struct settings *settings = &server->set->config->settings;
-    const struct socket_options options = {
+    const struct settings *settings = &set->config->settings;
+    *options = (struct socket_options){
         .keepalive = settings->tcp_keepalive,
         .keepidle = settings->tcp_keepidle,
         .keepcnt = settings->tcp_keepcnt,
@@ -33,17 +32,59 @@ static void connect_to(struct server_login *login, const struct address *address
         .user_timeout_ms = settings->tcp_user_timeout,
         .buffer_bytes = settings->tcp_socket_buffer,
     };
+}
+
+/* False: refused at once. */
+static bool connect_to(struct server_login *login, const struct address *address)
+{
+    struct server *server = login->server;
+    struct socket_options options;
     struct error error;
     char text[ADDRESS_TEXT_MAX];
+    server_socket_options(server->set, &options);
     server->address = *address;
+    login->step = LOGIN_CONNECT;
     address_text(address, text, sizeof(text));
     snprintf(server->subject.prefix, sizeof(server->subject.prefix), "S-%p: %s/%s@%s",
              (void *)server, server->database->name, server->member.pool->user_name, text);
     if (stream_connect(&server->stream, server->set->loop, address, &options, &connect_events,
                        &error))
-        return;
+        return true;
     log_warning(&server->subject, "sbuf_connect failed to connect to %s: %s", text, error.message);
+    return false;
+}
+
+/* A name may have addresses at which nobody listens ("localhost" is ::1, too): each is tried once,
+ * beginning with another each time. */
+static void connect_next(struct server_login *login)
+{
+    while (login->addresses_left > 0) {
+        const struct address *address = &login->addresses[login->address_next];
+        login->address_next = (login->address_next + 1) % login->address_count;
+        login->addresses_left--;
+        if (connect_to(login, address))
+            return;
+    }
     login_fail_text(login, POOL_FAILURE_PASSING, "connect failed");
+}
+
+static void connect_to_all(struct server_login *login, const struct address *addresses, int count)
+{
+    struct server *server = login->server;
+    unsigned turn = server_set_note(server->set, server->member.pool)->address++;
+    login->address_count = login->addresses_left =
+        count < RESOLVER_ADDRESSES_MAX ? count : RESOLVER_ADDRESSES_MAX;
+    memcpy(login->addresses, addresses, (size_t)login->address_count * sizeof(*addresses));
+    login->address_next = (int)(turn % (unsigned)login->address_count);
+    connect_next(login);
+}
+
+void login_connect_again(struct server_login *login)
+{
+    const struct address address = login->server->address;
+    login->addresses_left = 0;
+    if (!connect_to(login, &address))
+        login_fail_text(login, POOL_FAILURE_PASSING, "connect failed");
 }
 
 static void resolved(struct resolver_request *request, const struct address *addresses, int count,
@@ -53,21 +94,24 @@ static void resolved(struct resolver_request *request, const struct address *add
         (struct server_login *)((char *)request - offsetof(struct server_login, request));
     login->is_resolving = false;
     if (count > 0) {
-        connect_to(login, &addresses[login->server->id % (uint64_t)count]);
+        connect_to_all(login, addresses, count);
         return;
     }
-    log_warning(&login->server->subject, "DNS lookup failed: %s: %s", login->server->host,
-                error->message);
+    log_warning(&login->server->subject, "%s", error->message);
     login_fail_text(login, POOL_FAILURE_PASSING, "server DNS lookup failed");
 }
 
+/* Each pool has a cursor of its own: another's logins, or failures, move nothing here. */
 static void choose_host(struct server *server)
 {
     const struct database_entry *database = server->database;
-    uint64_t turn = server->set->opened;
-    if (database->load_balance_hosts == LOAD_BALANCE_DISABLE)
-        turn = server->set->failed_logins;
-    server->host = database->hosts[turn % (uint64_t)database->host_count];
+    struct server_pool_note *note = server_set_note(server->set, server->member.pool);
+    unsigned turn = note->host;
+    if (database->load_balance_hosts == LOAD_BALANCE_ROUND_ROBIN) {
+        turn += (unsigned)server->set->worker;
+        note->host++;
+    }
+    server->host = database->hosts[turn % (unsigned)database->host_count];
 }
 
 void login_connect_start(struct server_login *login)
@@ -77,9 +121,7 @@ void login_connect_start(struct server_login *login)
     struct address address;
     struct error error;
     choose_host(server);
-    login->step = LOGIN_CONNECT;
-    enum tls_mode mode = mode_of(server);
-    login->wants_tls = login->wants_tls || mode >= TLS_PREFER;
+    login->wants_tls = mode_of(server) >= TLS_PREFER;
     if (is_socket_dir(server->host)) {
         const char *dir = server->host ? server->host : set->config->settings.unix_socket_dir;
         if (!dir || !*dir) {
@@ -88,12 +130,12 @@ void login_connect_start(struct server_login *login)
         } else if (!address_from_socket_dir(&address, dir, server->database->port, &error)) {
             login_fail(login, POOL_FAILURE_PASSING, "connect failed", &error);
         } else {
-            connect_to(login, &address);
+            connect_to_all(login, &address, 1);
         }
         return;
     }
     if (address_from_literal(&address, server->host, server->database->port)) {
-        connect_to(login, &address);
+        connect_to_all(login, &address, 1);
         return;
     }
     login->is_resolving = true;
@@ -152,8 +194,6 @@ static void take_ssl_answer(struct server_login *login)
     struct server *server = login->server;
     struct span input = stream_input(&server->stream);
     struct error error;
-    if (input.data == NULL || input.size == 0)
-        return;
     uint8_t answer = input.data[0];
     if (input.size > 1) {
         login_fail_text(login, POOL_FAILURE_PASSING,
@@ -187,14 +227,19 @@ static void connect_closed(struct stream *stream, enum stream_end end, const str
 {
     struct server *server = server_of_stream(stream);
     struct server_login *login = server->login;
+    char text[ADDRESS_TEXT_MAX];
     (void)end;
+    if (login->step == LOGIN_CONNECT) {
+        address_text(&server->address, text, sizeof(text));
+        log_warning(&server->subject, "sbuf_connect failed to connect to %s: %s", text,
+                    why->message);
+        stream_close(stream);
+        connect_next(login);
+        return;
+    }
     server->end_was_seen = true;
-    if (login->step == LOGIN_CONNECT)
-        log_warning(&server->subject, "sbuf_connect failed to connect: %s", why->message);
-    else
-        log_warning(&server->subject, "server went away in login: %s", why->message);
-    login_fail_text(login, POOL_FAILURE_PASSING,
-                    login->step == LOGIN_CONNECT ? "connect failed" : "server conn crashed?");
+    log_warning(&server->subject, "server went away in login: %s", why->message);
+    login_fail_text(login, POOL_FAILURE_PASSING, "server conn crashed?");
 }
 
 static const struct stream_events connect_events = {

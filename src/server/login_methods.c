@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/memory.h"
 #include "login_private.h"
 #include "wire/answer.h"
@@ -94,20 +95,23 @@ static bool start_sasl(struct server_login *login, struct span mechanisms)
     bytes_init(&out, SCRAM_MESSAGE_MAX);
     build_sasl_initial(&out, SCRAM_MECHANISM, first.data, first.size);
     login->step = LOGIN_SASL_CONTINUE;
-    login->sasl_was_used = true;
     bool ok = login_put(login, &out);
     bytes_finish(&out);
     return ok;
 }
 
-/* Entry, hosts and user: keys are never used for another. */
-static size_t identity_of(const struct server *server, char *text, size_t size)
+/* Entry, host and user: keys are never used for another. A hash, for all of it may be longer than
+ * what the cache takes. */
+static struct digest128 identity_of(const struct server *server)
 {
     const struct database_entry *database = server->database;
+    char text[1024];
     int used =
-        snprintf(text, size, "%s\n%s\n%s\n%d\n%s", database->name, database->dbname,
+        snprintf(text, sizeof(text), "%s\n%s\n%s\n%d\n%s", database->name, database->dbname,
                  server->member.pool->user_name, database->port, server->host ? server->host : "");
-    return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
+    return digest128(text, used < 0                      ? 0
+                           : (size_t)used < sizeof(text) ? (size_t)used
+                                                         : sizeof(text) - 1);
 }
 
 static bool send_final(struct server_login *login, const uint8_t client_key[SCRAM_KEY_SIZE],
@@ -139,6 +143,7 @@ static void compute_keys(struct offload_job *job)
     if (keys->ok)
         scram_keys(salted, keys->client_key, stored, keys->server_key);
     memory_wipe(salted, sizeof(salted));
+    memory_wipe(stored, sizeof(stored));
 }
 
 static void free_keys(struct login_keys *keys)
@@ -165,13 +170,13 @@ static void keys_done(struct offload_job *job, struct loop *loop)
 void login_keys_ready(struct server_login *login, const struct login_keys *keys)
 {
     struct server *server = login->server;
-    char identity[1024];
+    const struct digest128 identity = identity_of(server);
     if (!keys->ok) {
         login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
         return;
     }
     const struct key_cache_subject subject = {
-        .identity = {(const uint8_t *)identity, identity_of(server, identity, sizeof(identity))},
+        .identity = {(const uint8_t *)&identity, sizeof(identity)},
         .salt = {login->scram.salt, login->scram.salt_size},
         .iterations = login->scram.iterations,
         .password = login->secret.text,
@@ -210,12 +215,14 @@ static bool go_on_sasl(struct server_login *login, struct span server_first)
     struct server *server = login->server;
     struct error error;
     uint8_t client_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];
-    char identity[1024];
+    const struct digest128 identity = identity_of(server);
     uint32_t most = (uint32_t)server->set->config->settings.scram_iterations_max;
-    if (!scram_client_server_first(&login->scram, server_first, most, &error))
+    if (!scram_client_server_first(&login->scram, server_first, most, &error)) {
+        error_prefix(&error, "server login failed");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+    }
     const struct key_cache_subject subject = {
-        .identity = {(const uint8_t *)identity, identity_of(server, identity, sizeof(identity))},
+        .identity = {(const uint8_t *)&identity, sizeof(identity)},
         .salt = {login->scram.salt, login->scram.salt_size},
         .iterations = login->scram.iterations,
         .password = login->secret.text,
@@ -228,14 +235,22 @@ static bool go_on_sasl(struct server_login *login, struct span server_first)
     return ok;
 }
 
-static bool accept_ok(struct server_login *login)
+/* A SCRAM dialogue is over only with the server's own proof. */
+static bool refuse_unproved(struct server_login *login)
 {
     struct error error;
-    if (login->sasl_was_used && !login->is_proved) {
-        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
-                  "server login failed: the server did not prove that it knows the password");
-        return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
-    }
+    error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+              "server login failed: the server did not prove that it knows the password");
+    return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+}
+
+static bool accept_ok(struct server_login *login)
+{
+    static struct log_limit limit;
+    uint32_t held_back;
+    if (!login->was_asked && login->secret.text && log_allow(&limit, 1, &held_back))
+        log_warning(&login->server->subject,
+                    "server lets in without asking for the password that is stored for it");
     login->step = LOGIN_GREETING;
     return true;
 }
@@ -247,7 +262,6 @@ static bool take_final(struct server_login *login, struct span server_final)
         error_prefix(&error, "server login failed");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
     }
-    login->is_proved = true;
     login->step = LOGIN_AUTHENTICATE;
     return true;
 }
@@ -260,6 +274,9 @@ bool login_authentication(struct server_login *login, struct span body)
         return login_fail_text(login, POOL_FAILURE_PASSING, "malformed authentication request");
     if (code == AUTHENTICATION_OK && login->step == LOGIN_AUTHENTICATE)
         return accept_ok(login);
+    if (code == AUTHENTICATION_OK &&
+        (login->step == LOGIN_SASL_CONTINUE || login->step == LOGIN_SASL_FINAL))
+        return refuse_unproved(login);
     if (code == AUTHENTICATION_SASL_CONTINUE && login->step == LOGIN_SASL_CONTINUE)
         return go_on_sasl(login, rest);
     if (code == AUTHENTICATION_SASL_FINAL && login->step == LOGIN_SASL_FINAL)

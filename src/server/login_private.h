@@ -40,10 +40,11 @@ struct server_login {
     enum login_step step;
     struct resolver_request request;
     bool is_resolving;
+    struct address addresses[RESOLVER_ADDRESSES_MAX]; /* of the host */
+    int address_count, address_next, addresses_left;
     bool wants_tls; /* this attempt asks for TLS */
     bool was_asked; /* for a password */
-    bool is_proved; /* the server has shown that it knows it, too (SCRAM) */
-    bool sasl_was_used;
+    bool is_ready;  /* the last ReadyForQuery came: nothing but what may come unasked is due */
     struct auth_secret secret;
     struct scram_client scram;
     struct bytes welcome;
@@ -53,12 +54,14 @@ struct server_login {
 /* login_methods: an AuthenticationRequest. False: the login has failed (and is over). */
 bool login_authentication(struct server_login *login, struct span body);
 void login_keys_ready(struct server_login *login, const struct login_keys *keys);
-/* login_connect: the stream is there: TLS, or the startup message. */
+/* login_connect: chooses a host and connects to it. */
 void login_connect_start(struct server_login *login);
+/* The same address once more, with TLS. */
+void login_connect_again(struct server_login *login);
 void login_send_startup(struct server_login *login);
 
 /* Ends it. `failure` says what the pool makes of it; `error` what the clients are told; `reason` is
- * a literal for the log. Returns false. */
+ * for the log. Returns false. */
 bool login_fail(struct server_login *login, enum pool_failure failure, const char *reason,
                 const struct error *error);
 bool login_fail_text(struct server_login *login, enum pool_failure failure, const char *text);

@@ -59,7 +59,7 @@ static void run_release_task(struct loop_task *task)
     }
     deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
-    if (server_is_clean(server) && server->was_used && server_is_for_one_use(server))
+    if (server_is_clean(server) && server->was_used && server_set_is_over_age(server))
         server_close(server, "server lifetime over", NULL);
     else if (server_is_clean(server))
         server_release(server);
@@ -113,13 +113,7 @@ void server_open(struct server_set *set, struct pool *pool)
     TAILQ_INSERT_TAIL(&set->servers, server, link);
     set->count++;
     set->opened++;
-    pool_acquire_reference(pool);
     server_login_start(server);
-    /* A cold pool: the next one at once, if the limits of growth allow it. */
-    struct pool_advice advice = {.order = POOL_NOTHING};
-    pool_reconsider(pool, loop_now(set->loop), &advice);
-    server_follow(set, &advice);
-    pool_release_reference(pool);
 }
 
 void server_follow(struct server_set *set, const struct pool_advice *advice)

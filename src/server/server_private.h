@@ -7,6 +7,15 @@
 void server_set_idle(struct server *server);
 void server_set_not_idle(struct server *server);
 
+/* Older than server_lifetime, and none of its pool was closed for that just now. */
+bool server_set_is_over_age(const struct server *server);
+static inline struct server_pool_note *server_set_note(struct server_set *set,
+                                                       const struct pool *pool)
+{
+    return &set->notes[(unsigned)pool->number % SERVER_POOL_NOTES];
+}
+void server_socket_options(const struct server_set *set, struct socket_options *options);
+
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);
 
@@ -16,9 +25,5 @@ void server_closing_expired(struct server *server);
 void server_login_expired(struct server *server);
 /* cancel: the expired function of the set's cancel_deadlines. */
 void server_cancel_expired(struct deadline *deadline, struct deadline_list *list);
-
-/* Ends all side connections (shutdown). */
-void server_cancel_all(struct server_set *set);
-
-/* server_lifetime=0: closed after one use. */
-bool server_is_for_one_use(const struct server *server);
+/* Ends all side connections of the set and frees them. */
+void server_cancel_finish(struct server_set *set);

@@ -1,4 +1,4 @@
-#include <string.h>
+#include <limits.h>
 
 #include "base/memory.h"
 #include "server_private.h"
@@ -21,6 +21,17 @@ static void connect_expired(struct deadline *deadline, struct deadline_list *lis
         server_close(server, "reset query failed", NULL);
 }
 
+/* The shortest time between two servers of a pool that are closed for their age, so that a pool
+ * does not lose all at once. */
+static usec_t lifetime_gap(const struct pool *pool, usec_t lifetime)
+{
+    int limit = atomic_load_explicit(&pool->published_limit, memory_order_relaxed);
+    int size = atomic_load_explicit(&pool->published_size, memory_order_relaxed);
+    int count = limit == INT_MAX ? size : limit;
+    int homes = __builtin_popcountll(atomic_load_explicit(&pool->homes, memory_order_relaxed));
+    return count > 0 ? lifetime * homes / count : 0;
+}
+
 /* The entry's own, or the global one. */
 static usec_t lifetime_of(const struct server *server)
 {
@@ -28,30 +39,60 @@ static usec_t lifetime_of(const struct server *server)
     return own > 0 ? own : server->set->config->settings.server_lifetime;
 }
 
-bool server_is_for_one_use(const struct server *server)
+/* When it is to be closed for its age; INT64_MAX: never. With a lifetime of 0 it is good for one
+ * use. The entry is the one it was opened with: nothing is locked here. */
+static usec_t end_of_life(const struct server *server)
 {
-    return lifetime_of(server) == 0;
+    const struct pool *pool = server->member.pool;
+    const struct server_pool_note *note = server_set_note(server->set, pool);
+    usec_t lifetime = lifetime_of(server);
+    if (lifetime == 0)
+        return server->request_time > server->connect_time ? 0 : INT64_MAX;
+    usec_t end = server->connect_time + lifetime;
+    if (note->pool_number != pool->number || note->lifetime_closed == 0)
+        return end;
+    usec_t turn = note->lifetime_closed + lifetime_gap(pool, lifetime);
+    return end > turn ? end : turn;
 }
 
-static bool is_over_age(const struct server *server, usec_t now)
+bool server_set_is_over_age(const struct server *server)
 {
-    usec_t lifetime = lifetime_of(server);
-    return lifetime > 0 && now - server->connect_time >= lifetime;
+    return end_of_life(server) <= loop_now(server->set->loop);
+}
+
+static void close_over_age(struct server *server)
+{
+    struct server_pool_note *note = server_set_note(server->set, server->member.pool);
+    note->pool_number = server->member.pool->number;
+    note->lifetime_closed = loop_now(server->set->loop);
+    server_close(server, "server lifetime over", NULL);
+}
+
+/* When it is to be closed for its idleness; INT64_MAX: never. */
+static usec_t end_of_idleness(const struct server *server)
+{
+    usec_t timeout = server->set->config->settings.server_idle_timeout;
+    return timeout > 0 ? server->member.idle_since + timeout : INT64_MAX;
 }
 
 static void idle_expired(struct deadline *deadline, struct deadline_list *list)
 {
     struct server *server = server_of_deadline(deadline);
-    usec_t now = loop_now(list->loop);
     if (server->state != SERVER_IDLE)
         return;
-    server_close(server, is_over_age(server, now) ? "server lifetime over" : "server idle timeout",
-                 NULL);
+    if (server_set_is_over_age(server))
+        close_over_age(server);
+    else if (end_of_idleness(server) <= loop_now(list->loop))
+        server_close(server, "server idle timeout", NULL);
+    else
+        server_set_idle(server); /* another of its pool was closed for its age just now, or a
+                                    setting has changed */
 }
 
 bool server_set_init(struct server_set *set)
 {
     TAILQ_INIT(&set->servers);
+    TAILQ_INIT(&set->cancels);
     deadline_list_init(&set->connect_deadlines, set->loop, connect_expired, set);
     deadline_list_init(&set->idle_deadlines, set->loop, idle_expired, set);
     deadline_list_init(&set->cancel_deadlines, set->loop, server_cancel_expired, set);
@@ -62,12 +103,12 @@ void server_set_finish(struct server_set *set)
 {
     struct server *server;
     set->is_shutting_down = true;
-    server_cancel_all(set);
     while ((server = TAILQ_FIRST(&set->servers))) {
         server_close(server, "server shutting down", NULL);
         if (server->state != SERVER_CLOSED)
             server_closing_expired(server);
     }
+    server_cancel_finish(set);
     deadline_list_finish(&set->connect_deadlines);
     deadline_list_finish(&set->idle_deadlines);
     deadline_list_finish(&set->cancel_deadlines);
@@ -75,15 +116,10 @@ void server_set_finish(struct server_set *set)
 
 void server_set_idle(struct server *server)
 {
-    struct server_set *set = server->set;
-    usec_t now = loop_now(set->loop);
-    usec_t idle = set->config->settings.server_idle_timeout;
-    usec_t life = lifetime_of(server);
-    usec_t at = idle > 0 ? now + idle : INT64_MAX;
-    if (life > 0 && server->connect_time + life < at)
-        at = server->connect_time + life > now ? server->connect_time + life : now + 1;
+    usec_t idle = end_of_idleness(server), life = end_of_life(server);
+    usec_t at = idle < life ? idle : life;
     if (at != INT64_MAX)
-        deadline_set(&set->idle_deadlines, &server->deadline, at);
+        deadline_set(&server->set->idle_deadlines, &server->deadline, at);
 }
 
 void server_set_not_idle(struct server *server)
@@ -97,8 +133,12 @@ void server_set_sweep(struct server_set *set)
     struct server *server, *next;
     for (server = TAILQ_FIRST(&set->servers); server; server = next) {
         next = TAILQ_NEXT(server, link);
-        if (server->state == SERVER_IDLE && !pool_member_is_current(&server->member))
+        if (pool_member_is_current(&server->member))
+            continue;
+        if (server->state == SERVER_IDLE)
             server_close(server, "database configuration changed", NULL);
+        else if (server->login)
+            server_close(server, "connect string changed", NULL);
     }
 }
 
@@ -127,8 +167,7 @@ static void give(struct server_set *set, struct pool *pool)
     }
     pool_reconsider(pool, loop_now(set->loop), &advice);
     if (advice.order == POOL_ASK &&
-        advice.worker == set->worker) { /* nobody has one to give: not asked round in circles,
-                                           upkeep looks again */
+        advice.worker == set->worker) { /* this one has none to give: upkeep looks again */
         pool_release_reference(advice.pool);
         return;
     }
@@ -142,17 +181,39 @@ static void evict(struct server_set *set, struct pool *pool)
         server_close(server_of_member(member), "evicted", NULL);
 }
 
+/* Opens one, and others where the pool wants more at once. */
+static void open_some(struct server_set *set, struct pool *pool)
+{
+    struct pool_advice advice = {.order = POOL_NOTHING};
+    uint64_t opened;
+    do {
+        opened = set->opened;
+        server_open(set, pool);
+        if (set->opened == opened)
+            return; /* no memory: not tried again in circles */
+        pool_reconsider(pool, loop_now(set->loop), &advice);
+        if (advice.order != POOL_OPEN || advice.worker != set->worker || advice.pool != pool)
+            break;
+        pool_release_reference(pool); /* the advice's; the caller has one */
+    } while (true);
+    server_follow(set, &advice);
+}
+
 static void obey(struct server_set *set, enum pool_order order, struct pool *pool)
 {
-    struct pool_advice advice = {.order = POOL_NOTHING}; /* at shutdown nobody follows it */
     switch (order) {
     case POOL_NOTHING:
         break;
     case POOL_OPEN:
-        if (set->is_shutting_down)
+        if (set->is_shutting_down) { /* the place is given back, and whoever gets it gives it back,
+                                        too */
+            struct pool_advice advice = {.order = POOL_NOTHING};
             pool_open_abandoned(pool, &advice);
-        else
-            server_open(set, pool);
+            if (advice.order != POOL_NOTHING)
+                pool_release_reference(advice.pool);
+            break;
+        }
+        open_some(set, pool);
         break;
     case POOL_ASK:
         give(set, pool);
@@ -161,8 +222,6 @@ static void obey(struct server_set *set, enum pool_order order, struct pool *poo
         evict(set, pool);
         break;
     }
-    if (advice.order != POOL_NOTHING)
-        pool_release_reference(advice.pool);
     pool_release_reference(pool);
 }
 
