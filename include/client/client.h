@@ -87,6 +87,9 @@ struct client {
     bool was_notified;   /* query_wait_notify was said for this wait */
     uint32_t unit;       /* number of the Sync unit that is being read */
     uint32_t delta_unit; /* unit of the last statement delta */
+    /* A cancel that waits until the head of the ledger is the client's. NULL: none. */
+    void (*cancel_done)(void *argument);
+    void *cancel_argument;
     usec_t connect_time, request_time, query_start, xact_start, wait_start;
     struct effective effective; /* what holds for it, of the snapshot with this generation */
     uint64_t effective_generation;

@@ -118,8 +118,7 @@ static void arm_wait(struct client *client)
 {
     usec_t notify = client->set->config->settings.query_wait_notify * USEC_PER_SEC;
     usec_t timeout = effective_of(client)->query_wait_timeout;
-    client->was_notified = false;
-    if (notify > 0 && (timeout <= 0 || notify < timeout))
+    if (!client->was_notified && notify > 0 && (timeout <= 0 || notify < timeout))
         deadline_set(&client->set->notify_deadlines, &client->deadline,
                      client->wait_start + notify);
     else if (timeout > 0)
@@ -133,16 +132,15 @@ static void wait_for_server(struct client *client, const struct pool_advice *adv
     server_follow(client->set->servers, advice);
 }
 
-void attach_acquire(struct client *client)
+/* `since`: the place in the queue that it had; 0: it is new there. */
+static void acquire(struct client *client, usec_t since)
 {
     struct pool_member *member = NULL;
     struct pool_advice advice = {.order = POOL_NOTHING};
     struct error error;
     client->waiter.granted = attach_granted;
     client->waiter.refused = attach_refused;
-    client->waiter.since = 0;
-    client->wait_start = now_of(client);
-    requests_begin(client);
+    client->waiter.since = since;
     for (;;) {
         switch (pool_acquire(client->pool, client->set->worker, &client->waiter, now_of(client),
                              &member, &advice, &error)) {
@@ -160,6 +158,14 @@ void attach_acquire(struct client *client)
     }
 }
 
+void attach_acquire(struct client *client)
+{
+    client->wait_start = now_of(client);
+    client->was_notified = false;
+    requests_begin(client);
+    acquire(client, 0);
+}
+
 void attach_granted(struct pool_waiter *waiter, struct pool_member *member)
 {
     struct client *client = client_of_waiter(waiter);
@@ -170,10 +176,11 @@ void attach_granted(struct pool_waiter *waiter, struct pool_member *member)
         client_free_if_closed(client);
         return;
     }
-    pool_stats(client->pool, client->set->worker)->wait_time +=
-        (uint64_t)(now_of(client) - client->wait_start);
-    if (!take(client, server))
-        attach_acquire(client);
+    usec_t waited = now_of(client) - client->wait_start;
+    if (take(client, server))
+        pool_stats(client->pool, client->set->worker)->wait_time += (uint64_t)waited;
+    else
+        acquire(client, client->wait_start); /* it was dead: the client's turn is still its own */
 }
 
 void attach_refused(struct pool_waiter *waiter, const struct error *why)
@@ -207,8 +214,33 @@ static void arm_idle(struct client *client)
         deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
 }
 
+/* Nothing is left that the kept cancel could hit: its sender is answered. */
+static void drop_cancel(struct client *client)
+{
+    void (*done)(void *argument) = client->cancel_done;
+    client->cancel_done = NULL;
+    if (done)
+        done(client->cancel_argument);
+}
+
+/* The ledger has moved: the kept cancel may go out now, or came too late. */
+static void retry_cancel(struct client *client)
+{
+    void (*done)(void *argument) = client->cancel_done;
+    if (!done || !client->server)
+        return;
+    if (ledger_head_is_clients(&client->server->ledger)) {
+        client->cancel_done = NULL;
+        server_cancel(client->server, (struct server_cancel_request){
+                                          .done = done, .argument = client->cancel_argument});
+    } else if (!client->is_in_request) {
+        drop_cancel(client);
+    }
+}
+
 void attach_part(struct client *client)
 {
+    drop_cancel(client);
     struct server *server = client->server;
     bool must_reset = client->set->config->settings.server_reset_query_always != 0;
     client->server = NULL;
@@ -225,6 +257,7 @@ void attach_part(struct client *client)
 void attach_leave(struct client *client, const char *reason)
 {
     (void)reason;
+    drop_cancel(client);
     if (waiter_is_waiting(&client->waiter))
         pool_waiter_leave(
             &client->waiter); /* false: a server is on its way; attach_granted sends it on */
@@ -254,11 +287,11 @@ static void settled(struct server *server, const struct ledger_entry *entry)
     if (entry->tag)
         statement_delta_settle(entry->tag, done, &client->statements, &client->set->statements,
                                &server->statements);
-    if (entry->action != LEDGER_SYNTHESIZE || !done)
-        return;
     uint8_t answer[] = {entry->answer, 0, 0, 0, 4};
-    if (!stream_put(&client->stream, answer, sizeof(answer)))
+    if (entry->action == LEDGER_SYNTHESIZE && done &&
+        !stream_put(&client->stream, answer, sizeof(answer)))
         client_close(client, "out of memory");
+    retry_cancel(client);
 }
 
 static void end_request(struct client *client, const struct ledger *ledger)
@@ -287,6 +320,7 @@ static void ready(struct server *server, bool ours)
     struct client *client = server->owner;
     if (ours) {
         prefix_ready(client);
+        retry_cancel(client);
         return;
     }
     end_request(client, &server->ledger);
@@ -300,15 +334,19 @@ static void ready(struct server *server, bool ours)
      * client has its answers, the server is closed. */
     bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
                     server->ledger.status == 'I';
-    if (!client->is_session_mode && client->pass == 0 && (server_is_clean(server) || is_spent))
+    if (!client->is_session_mode && client->pass == 0 && (server_is_clean(server) || is_spent)) {
         attach_part(client);
-    else
-        attach_arm(client);
+        return;
+    }
+    attach_arm(client);
+    retry_cancel(client);
 }
 
 static void progress(struct server *server)
 {
-    requests_go_on(server->owner);
+    struct client *client = server->owner;
+    requests_go_on(client);
+    retry_cancel(client); /* what was held may run now */
 }
 
 static void forgot_statements(struct server *server)
@@ -330,6 +368,7 @@ static void gone(struct server *server, const struct error *why, bool told)
 {
     struct client *client = server->owner;
     client->server = NULL;
+    drop_cancel(client);
     hear_abandoned(client, server);
     if (client->state == CLIENT_CLOSED)
         return;
@@ -418,9 +457,15 @@ void attach_transaction_expired(struct deadline *deadline, struct deadline_list 
 void attach_cancel(struct client *client, void (*done)(void *argument), void *argument)
 {
     struct server *server = client->server;
-    if (!server || !ledger_head_is_clients(&server->ledger)) {
-        done(argument); /* nothing of the client's runs, or a statement of ours does */
+    if (server && ledger_head_is_clients(&server->ledger)) {
+        server_cancel(server, (struct server_cancel_request){.done = done, .argument = argument});
         return;
     }
-    server_cancel(server, (struct server_cancel_request){.done = done, .argument = argument});
+    if (!server || ledger_is_empty(&server->ledger) || client->cancel_done) {
+        done(argument); /* nothing of the client's runs, or one is kept for it already */
+        return;
+    }
+    /* A statement of ours runs, which must not be hit: the cancel waits for the client's. */
+    client->cancel_done = done;
+    client->cancel_argument = argument;
 }

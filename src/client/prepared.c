@@ -10,6 +10,9 @@
 #include "wire/build.h"
 #include "wire/query.h"
 
+/* A Bind whose names are longer is read as a whole. */
+#define NAMES_MAX (64 * 1024)
+
 #define PREPARED_LIMIT(client) ((client)->set->config->settings.max_prepared_statements)
 
 static bool depends_on_earlier_unit(const struct client *client)
@@ -142,6 +145,7 @@ static bool parse_held(struct request_walk *walk, struct shared_statement *state
     struct statement_delta *closing = server_statements_closing(held);
     if (!closing || !put_close(walk, statement->name))
         return false;
+    count_for_client(client, closing);
     expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, closing);
     return parse_new(walk, statement, delta);
 }
@@ -209,12 +213,26 @@ static enum take forward(struct request_walk *walk, const struct message *messag
     return take;
 }
 
+/* Names that are not all there yet: waits for them alone, for the whole may be large. */
+static enum take want_more(struct request_walk *walk, const struct message *message)
+{
+    if (message->body.size >= NAMES_MAX)
+        return request_want_whole(walk, message);
+    if (request_flush(walk))
+        stream_want(&walk->client->stream, MESSAGE_HEAD + message->body.size + 1);
+    return TAKE_STOP;
+}
+
 enum take prepared_parse(struct request_walk *walk, const struct message *message)
 {
     if (message->body.size > 0 && message->body.data[0] == 0) {
         walk->client->server->unnamed_owner = walk->client->id;
         return forward(walk, message, LEDGER_PARSE);
     }
+    if (message->body.size == 0 && message->size > MESSAGE_HEAD)
+        return want_more(walk, message);
+    if (!walk->client->tracks_statements)
+        return forward(walk, message, LEDGER_PARSE);
     if (message->body.size + MESSAGE_HEAD < message->size)
         return request_want_whole(walk, message);
     if (depends_on_earlier_unit(walk->client))
@@ -286,9 +304,11 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
     bool need_more;
     bool is_whole = message->body.size + MESSAGE_HEAD == message->size;
     if (!bind_message_read(message->body, &bind, &need_more))
-        return is_whole ? malformed(walk) : request_want_whole(walk, message);
+        return is_whole ? malformed(walk) : want_more(walk, message);
     if (bind.statement[0] == 0)
         return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_BIND) : TAKE_STOP;
+    if (!walk->client->tracks_statements)
+        return forward(walk, message, LEDGER_BIND);
     if (depends_on_earlier_unit(walk->client))
         return request_hold(walk);
     return bind_named(walk, message, &bind);
@@ -304,6 +324,8 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
         return forward(walk, message, LEDGER_DESCRIBE);
     if (target.name[0] == 0)
         return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_DESCRIBE) : TAKE_STOP;
+    if (!client->tracks_statements)
+        return forward(walk, message, LEDGER_DESCRIBE);
     if (depends_on_earlier_unit(client))
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);
@@ -329,7 +351,7 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
     struct target_message target;
     if (!target_message_read(message->body, &target))
         return forward(walk, message, LEDGER_CLOSE);
-    if (target.kind != 'S' || target.name[0] == 0)
+    if (target.kind != 'S' || target.name[0] == 0 || !client->tracks_statements)
         return forward(walk, message, LEDGER_CLOSE);
     if (depends_on_earlier_unit(client))
         return request_hold(walk);

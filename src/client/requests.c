@@ -191,23 +191,23 @@ static enum take take_copy_end(struct request_walk *walk, const struct message *
 static enum take take_with_server(struct request_walk *walk, const struct message *message)
 {
     struct client *client = walk->client;
-    bool tracks = client->tracks_statements;
+    bool is_shared = !client->is_session_mode; /* others' statements are on the server, too */
     switch (message->type) {
     case 'Q':
         client->server->unnamed_owner = 0;
         return forward_unit_end(walk, message, LEDGER_QUERY);
     case 'P':
-        return tracks ? prepared_parse(walk, message)
-                      : forward_expecting(walk, message, LEDGER_PARSE);
+        return is_shared ? prepared_parse(walk, message)
+                         : forward_expecting(walk, message, LEDGER_PARSE);
     case 'B':
-        return tracks ? prepared_bind(walk, message)
-                      : forward_expecting(walk, message, LEDGER_BIND);
+        return is_shared ? prepared_bind(walk, message)
+                         : forward_expecting(walk, message, LEDGER_BIND);
     case 'D':
-        return tracks ? prepared_describe(walk, message)
-                      : forward_expecting(walk, message, LEDGER_DESCRIBE);
+        return is_shared ? prepared_describe(walk, message)
+                         : forward_expecting(walk, message, LEDGER_DESCRIBE);
     case 'C':
-        return tracks ? prepared_close(walk, message)
-                      : forward_expecting(walk, message, LEDGER_CLOSE);
+        return is_shared ? prepared_close(walk, message)
+                         : forward_expecting(walk, message, LEDGER_CLOSE);
     case 'E':
         return forward_expecting(walk, message, LEDGER_EXECUTE);
     case 'S':

@@ -213,6 +213,9 @@ static void say_tracked(struct client *client, const struct pool_welcome *welcom
         value = wanted_parameters_get(&client->wanted, slot);
         if (value == NULL && welcome != NULL)
             value = value_in(welcome, names->names[slot]);
+        if (value == NULL && welcome != NULL &&
+            strcasecmp(names->names[slot], "application_name") == 0)
+            value = ""; /* PostgreSQL's default: no other client's name may show */
         if (value == NULL)
             continue;
         /* What it did not ask for it wants as the pool's first server had it: another client's SET

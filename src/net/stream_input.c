@@ -239,6 +239,9 @@ static void go_on_reading(struct stream *stream, enum transport_verdict verdict)
             tell_eof(stream);
     } else if (stream_is_starting(stream)) {
         loop_again(stream->loop, &stream->again_task);
+    } else if (stream->is_readable && stream->is_lent && !stream->is_paused) {
+        /* Output of this turn points into the buffer: it has room again in the next. */
+        loop_again(stream->loop, &stream->again_task);
     } else if (stream->is_paused || (stream->is_readable && !has_room(stream))) {
         if (stream->peer_closed)
             look_for_end(stream);

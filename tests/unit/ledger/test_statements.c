@@ -192,6 +192,56 @@ START_TEST(a_skipped_close_and_parse_leave_the_statement_held)
 }
 END_TEST
 
+START_TEST(forgetting_spares_what_is_not_confirmed)
+{
+    settle(define("old", "select 1"), true);
+    struct statement_delta *pending = define("new", "select 2");
+    client_statements_forget(&client, &table);
+    ck_assert_ptr_null(client_statements_find(&client, "old"));
+    ck_assert_ptr_nonnull(client_statements_find(&client, "new"));
+
+    struct shared_statement *a = statement("select 1"), *b = statement("select 3");
+    settle(server_statements_define(&server, a), true);
+    struct statement_delta *parsing = server_statements_define(&server, b);
+    server_statements_forget(&server);
+    ck_assert_ptr_null(server_statements_find(&server, a));
+    ck_assert_ptr_nonnull(server_statements_find(&server, b));
+    ck_assert_int_eq(server.count, 1);
+    settle(parsing, true);
+    settle(pending, true);
+    client_statements_forget(&client, &table);
+    ck_assert_int_eq(client.count, 0);
+    statement_release(&table, a);
+    statement_release(&table, b);
+}
+END_TEST
+
+START_TEST(a_failed_parse_leaves_the_name_that_was_defined_behind_it)
+{
+    struct statement_delta *first = define("a", "select 1");
+    struct statement_delta *closing = client_statements_remove(&client, &table, "a");
+    struct statement_delta *second = define("a", "select 1");
+    settle(first, false);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "a"));
+    settle(closing, true);
+    settle(second, true);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "a"));
+    ck_assert_int_eq(client.unsettled, 0);
+}
+END_TEST
+
+START_TEST(a_change_of_the_server_may_count_for_the_client)
+{
+    struct shared_statement *a = statement("select 1");
+    struct statement_delta *parsing = server_statements_define(&server, a);
+    parsing->counts_for_client = true;
+    client.unsettled++;
+    settle(parsing, true);
+    ck_assert_int_eq(client.unsettled, 0);
+    statement_release(&table, a);
+}
+END_TEST
+
 Suite *suite_ledger_statements(void)
 {
     const TTest *const tests[] = {
@@ -209,6 +259,9 @@ Suite *suite_ledger_statements(void)
         an_eviction_that_was_skipped_is_put_back,
         a_parse_that_failed_leaves_nothing_on_the_server,
         a_skipped_close_and_parse_leave_the_statement_held,
+        forgetting_spares_what_is_not_confirmed,
+        a_failed_parse_leaves_the_name_that_was_defined_behind_it,
+        a_change_of_the_server_may_count_for_the_client,
     };
     Suite *suite = suite_create("ledger/statements");
     TCase *all = tcase_create("all");
