@@ -107,7 +107,7 @@ static inline struct client *client_of_waiter(struct pool_waiter *waiter)
 /* Takes over an accepted socket on this worker and starts with first_bytes. Counts it in
  * counts->logging_in (which the acceptor has raised already). */
 void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   struct listener_entry *listener);
+                   const struct listener_entry *listener);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */

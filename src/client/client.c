@@ -83,7 +83,7 @@ static struct client *make_client(struct client_set *set, int fd, const struct a
 }
 
 void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   struct listener_entry *listener)
+                   const struct listener_entry *listener)
 {
     struct client *client = make_client(set, fd, peer, listener);
     struct error error;

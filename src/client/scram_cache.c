@@ -383,6 +383,7 @@ static struct scram_check *make_check(struct scram_cache *cache, const struct au
     return NULL;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, each of its own kind */
 struct scram_check *scram_cache_check(struct scram_cache *cache, struct offload *offload,
                                       struct loop *loop, const struct auth_secret *secret,
                                       const char *password,

@@ -194,6 +194,8 @@ static void take_ssl_answer(struct server_login *login)
     struct server *server = login->server;
     struct span input = stream_input(&server->stream);
     struct error error;
+    if (input.data == NULL || input.size == 0)
+        return;
     uint8_t answer = input.data[0];
     if (input.size > 1) {
         login_fail_text(login, POOL_FAILURE_PASSING,

@@ -37,10 +37,7 @@ static struct worker *choose(struct workers *workers)
 
 static void take_over(struct worker *worker, int fd, const struct address *peer)
 {
-    struct config *config;
-    memcpy(&config, &worker->clients.config,
-           sizeof(config)); /* the listener's entry is not changed */
-    client_accept(&worker->clients, fd, peer, &config->listener);
+    client_accept(&worker->clients, fd, peer, &worker->clients.config->listener);
 }
 
 static void deliver(struct mail *mail, struct loop *loop)
