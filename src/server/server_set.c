@@ -133,6 +133,11 @@ void server_set_sweep(struct server_set *set)
     struct server *server, *next;
     for (server = TAILQ_FIRST(&set->servers); server; server = next) {
         next = TAILQ_NEXT(server, link);
+        if (atomic_load(&server->member.pool->is_draining)) {
+            if (server->state == SERVER_IDLE || server->login)
+                server_close(server, "server shutting down", NULL);
+            continue;
+        }
         if (pool_member_is_current(&server->member))
             continue;
         if (server->state == SERVER_IDLE)

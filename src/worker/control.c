@@ -303,6 +303,7 @@ static void drain_worker(struct mail *mail, struct loop *loop)
     struct client_set *set = &drain->worker->clients;
     (void)loop;
     client_set_drain(set);
+    server_set_sweep(&drain->worker->servers);
     memory_free(drain);
 }
 
