@@ -236,7 +236,8 @@ static bool break_early(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
     if (message->type != 'C' || !server->events || server->ledger.status != 'I' ||
-        server->ledger.tail - server->ledger.head != 1)
+        server->ledger.tail - server->ledger.head != 1 ||
+        server->ledger.entries[server->ledger.head % LEDGER_ENTRIES].kind != LEDGER_SYNC)
         return true;
     if (!flush_run(walk))
         return false;

@@ -159,7 +159,8 @@ static bool owes_nothing(const struct server *server)
     /* A fault on purpose, in a build of its own: the ReadyForQuery may still be owed. The torture
      * test must catch it. */
     const struct ledger *ledger = &server->ledger;
-    if (ledger->status == 'I' && ledger->tail - ledger->head == 1 && ledger->syncs == 1)
+    if (ledger->status == 'I' && ledger->tail - ledger->head == 1 &&
+        ledger->entries[ledger->head % LEDGER_ENTRIES].kind == LEDGER_SYNC)
         return true;
 #endif
     return ledger_is_free(&server->ledger);

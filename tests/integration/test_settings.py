@@ -137,7 +137,8 @@ def test_an_invalid_startup_value_is_told(pooler):
     under_test = pooler(default_pool_size=1)
     try:
         with under_test.peer(TimeZone="No/Where") as peer:
-            answers = peer.ask(query("select 1"))
+            peer.send(query("select 1"))
+            answers = peer.read_to_end()
             assert any(answer.type == "E" for answer in answers)
     except Refused as refused:
         assert refused.fields["S"] == "FATAL"
