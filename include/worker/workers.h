@@ -24,6 +24,7 @@ struct workers {
     struct control *control;     /* worker 0: reload and shutdown */
     struct stats *stats;         /* ticks of worker 0 */
     usec_t start_time;
+    int verbose;   /* -v, counted: the least that a reload leaves */
     bool is_quiet; /* -q: holds over reloads */
 };
 

@@ -64,6 +64,7 @@ static int serve(const struct command_line *line, const struct config *config,
         return EXIT_FAILURE;
     }
     workers->is_quiet = line->quiet || line->daemon;
+    workers->verbose = line->verbose;
     int status = EXIT_FAILURE;
     if (process_pidfile_write(pidfile) && signals_install(workers)) {
         log_info(NULL,
@@ -96,6 +97,7 @@ static bool prepare(const struct command_line *line, const struct config *config
 static int run(const struct command_line *line, struct tls_ticket_keys *keys, const char *program)
 {
     struct config_problems warnings = {0};
+    signals_block();
     const struct config *config = load(line, keys, &warnings);
     int status = EXIT_FAILURE;
     if (config && prepare(line, config) && (!line->daemon || process_daemonize()) &&

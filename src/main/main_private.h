@@ -27,5 +27,8 @@ void process_pidfile_remove(const char *path);
 bool process_daemonize(void);
 void process_limits(const struct config *config);
 
+/* From here until signals_install they wait: one that comes while sockets are opened would end the
+ * process with socket and pid file left behind. */
+void signals_block(void);
 /* COMPAT 6.4. False: no memory. */
 bool signals_install(struct workers *workers);

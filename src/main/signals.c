@@ -52,13 +52,28 @@ static void on_usr(int number, void *argument)
                 number == SIGUSR1 ? 1 : 2);
 }
 
+static const struct {
+    int number;
+    void (*call)(int, void *);
+} orders[] = {
+    {SIGHUP, on_hup},   {SIGTERM, on_term}, {SIGINT, on_int},
+    {SIGQUIT, on_quit}, {SIGUSR1, on_usr},  {SIGUSR2, on_usr},
+};
+#define ORDER_COUNT (sizeof(orders) / sizeof(orders[0]))
+
+void signals_block(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ORDER_COUNT; i++)
+        sigaddset(&set, orders[i].number);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 bool signals_install(struct workers *workers)
 {
-    struct loop *loop = workers->array[0].loop;
-    return loop_add_signal(loop, SIGHUP, on_hup, workers) &&
-           loop_add_signal(loop, SIGTERM, on_term, workers) &&
-           loop_add_signal(loop, SIGINT, on_int, workers) &&
-           loop_add_signal(loop, SIGQUIT, on_quit, workers) &&
-           loop_add_signal(loop, SIGUSR1, on_usr, workers) &&
-           loop_add_signal(loop, SIGUSR2, on_usr, workers);
+    for (size_t i = 0; i < ORDER_COUNT; i++)
+        if (!loop_add_signal(workers->array[0].loop, orders[i].number, orders[i].call, workers))
+            return false;
+    return true;
 }

@@ -99,6 +99,7 @@ static void accepted(void *argument, int fd, const struct address *peer, struct 
     if (!handed) {
         close(fd);
         client_counts_end_login(workers->shared.counts);
+        atomic_fetch_sub(&worker->placed, 1);
         return;
     }
     *handed = (struct handed_over){

@@ -10,12 +10,13 @@ struct control {
     struct reload_request *first, *last; /* one after another; the first is under way */
     bool is_reloading;
     struct offload_job job;
+    const struct config *previous; /* a reference, for the helper */
     const struct config *loaded;
     struct config_problems problems, warnings;
-    struct mail *swaps; /* one for each worker */
+    _Atomic bool helper_is_at_work; /* set by the helper: a job that it never took is not its */
     _Atomic int swaps_left;
     struct mail swapped;
-    enum shutdown_mode mode;
+    bool is_ending; /* nothing is begun or published any more */
 };
 
 struct control *control_create(struct workers *workers)
@@ -26,10 +27,34 @@ struct control *control_create(struct workers *workers)
     return control;
 }
 
+void control_end(struct control *control)
+{
+    if (control)
+        control->is_ending = true;
+}
+
+static void free_requests(struct control *control)
+{
+    struct reload_request *request, *next;
+    for (request = control->first; request; request = next) {
+        next = request->next;
+        if (request->done)
+            request->done(request, false, "");
+        else
+            memory_free(request);
+    }
+}
+
 void control_destroy(struct control *control)
 {
     if (!control)
         return;
+    free_requests(control);
+    /* A file that hangs must not hold up the end of the process: what its helper has in its hands
+     * is left to it. */
+    if (atomic_load(&control->helper_is_at_work))
+        return;
+    config_release(control->previous);
     config_problems_finish(&control->problems);
     config_problems_finish(&control->warnings);
     config_release(control->loaded);
@@ -43,11 +68,12 @@ void control_destroy(struct control *control)
 static void load(struct offload_job *job)
 {
     struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
-    struct workers *workers = control->workers;
-    const struct config_load_request request = {.file = workers->config->file,
-                                                .ticket_keys = workers->ticket_keys,
-                                                .previous = workers->config};
+    atomic_store(&control->helper_is_at_work, true);
+    const struct config_load_request request = {.file = control->previous->file,
+                                                .ticket_keys = control->workers->ticket_keys,
+                                                .previous = control->previous};
     control->loaded = config_load(&request, &control->problems, &control->warnings);
+    atomic_store(&control->helper_is_at_work, false);
 }
 
 static void tell(struct mail *mail, struct loop *loop)
@@ -72,6 +98,9 @@ static void end_reload(struct control *control, bool ok)
              !ok && control->problems.count > 0 && control->problems.lines[0]
                  ? control->problems.lines[0]
                  : "");
+    config_release(control->previous);
+    config_release(control->loaded);
+    control->previous = control->loaded = NULL;
     config_problems_finish(&control->problems);
     config_problems_finish(&control->warnings);
     memset(&control->problems, 0, sizeof(control->problems));
@@ -83,7 +112,7 @@ static void end_reload(struct control *control, bool ok)
         memory_free(request);
         service_manager_ready();
     }
-    if (control->first)
+    if (control->first && !control->is_ending)
         begin_reload(control);
 }
 
@@ -119,16 +148,24 @@ static void swap_in(struct mail *mail, struct loop *loop)
     }
 }
 
-struct removed_pool {
+/* A database that the new file does not have any more, on its way to one worker. */
+struct removed_database {
     struct mail mail;
     struct worker *worker;
+    struct removed_database *next;
     char name[64];
+};
+
+struct removals {
+    struct workers *workers;
+    struct removed_database *first, **last;
+    char last_name[64]; /* pools come in the order of databases */
 };
 
 static void close_removed(struct mail *mail, struct loop *loop)
 {
-    struct removed_pool *removed =
-        (struct removed_pool *)((char *)mail - offsetof(struct removed_pool, mail));
+    struct removed_database *removed =
+        (struct removed_database *)((char *)mail - offsetof(struct removed_database, mail));
     struct error why;
     (void)loop;
     error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "database removed");
@@ -136,29 +173,43 @@ static void close_removed(struct mail *mail, struct loop *loop)
     memory_free(removed);
 }
 
+/* With the mutex of the registry held: only takes notes. */
 static void note_removed(struct pool *pool, void *argument)
 {
-    struct workers *workers = argument;
+    struct removals *removals = argument;
+    if (strcmp(removals->last_name, pool->key) == 0)
+        return;
+    snprintf(removals->last_name, sizeof(removals->last_name), "%s", pool->key);
     log_warning(NULL,
                 "dropping database '%s' as it does not exist anymore or inactive auto-database",
                 pool->key);
-    for (int i = 0; i < workers->count; i++) {
-        struct removed_pool *removed = memory_zalloc(sizeof(*removed));
+    for (int i = 0; i < removals->workers->count; i++) {
+        struct removed_database *removed = memory_zalloc(sizeof(*removed));
         if (!removed)
             continue;
-        removed->worker = &workers->array[i];
+        removed->worker = &removals->workers->array[i];
         removed->mail.deliver = close_removed;
         snprintf(removed->name, sizeof(removed->name), "%s", pool->key);
+        *removals->last = removed;
+        removals->last = &removed->next;
+    }
+}
+
+static void post_removed(struct removals *removals)
+{
+    struct removed_database *removed, *next;
+    for (removed = removals->first; removed; removed = next) {
+        next = removed->next;
         loop_post(removed->worker->loop, &removed->mail);
     }
 }
 
-static void configure_log(const struct config *config, bool is_quiet)
+static void configure_log(const struct workers *workers, const struct config *config)
 {
     const struct settings *settings = &config->settings;
     const struct log_settings log = {
-        .verbose = settings->verbose,
-        .quiet = is_quiet,
+        .verbose = settings->verbose > workers->verbose ? settings->verbose : workers->verbose,
+        .quiet = workers->is_quiet,
         .logfile = settings->logfile,
         .syslog = settings->syslog != 0,
         .syslog_ident = settings->syslog_ident,
@@ -173,6 +224,7 @@ static bool publish(struct control *control)
     struct workers *workers = control->workers;
     const struct config *config = control->loaded;
     struct swap *swaps[WORKERS_MAX] = {NULL};
+    struct removals removals = {.workers = workers, .last = &removals.first};
     for (int i = 0; i < workers->count; i++) {
         swaps[i] = memory_zalloc(sizeof(*swaps[i]));
         if (swaps[i])
@@ -181,10 +233,10 @@ static bool publish(struct control *control)
             memory_free(swaps[i]);
         return false;
     }
-    registry_configure(workers->shared.registry, config, note_removed, workers);
+    registry_configure(workers->shared.registry, config, note_removed, &removals);
     resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
                      config->settings.dns_nxdomain_ttl);
-    configure_log(config, workers->is_quiet);
+    configure_log(workers, config);
     config_release(workers->config);
     workers->config = config;
     control->loaded = NULL;
@@ -196,6 +248,8 @@ static bool publish(struct control *control)
                                   .config = config_acquire(config)};
         loop_post(workers->array[i].loop, &swaps[i]->mail);
     }
+    /* Behind the new configuration: who logs in from then on does not find the database. */
+    post_removed(&removals);
     return true;
 }
 
@@ -203,6 +257,8 @@ static void loaded(struct offload_job *job, struct loop *loop)
 {
     struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
     (void)loop;
+    if (control->is_ending)
+        return;
     for (int i = 0; i < control->warnings.count && i < CONFIG_PROBLEMS_MAX; i++)
         if (control->warnings.lines[i])
             log_warning(NULL, "%s", control->warnings.lines[i]);
@@ -218,6 +274,7 @@ static void loaded(struct offload_job *job, struct loop *loop)
 static void begin_reload(struct control *control)
 {
     control->is_reloading = true;
+    control->previous = config_acquire(control->workers->config);
     control->job.run = load;
     control->job.done = loaded;
     if (!offload_submit(control->workers->offload, OFFLOAD_CONFIG, &control->job,
@@ -233,7 +290,7 @@ static void enqueue(struct control *control, struct reload_request *request)
     else
         control->first = request;
     control->last = request;
-    if (!control->is_reloading)
+    if (!control->is_reloading && !control->is_ending)
         begin_reload(control);
 }
 
@@ -322,11 +379,11 @@ static void drain(struct workers *workers)
 static void shut_down(struct control *control, enum shutdown_mode mode, bool at_once)
 {
     struct workers *workers = control->workers;
+    service_manager_stopping();
     if (at_once) {
         loop_stop(workers->array[0].loop);
         return;
     }
-    control->mode = mode;
     atomic_store(&workers->shared.shutdown, mode);
     acceptor_close_tcp(workers->acceptor);
     if (mode == SHUTDOWN_WAIT_FOR_SERVERS)

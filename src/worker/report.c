@@ -20,10 +20,17 @@ struct part {
     bool failed;
 };
 
+/* Where a pool stands in the report; ordered by address, so that a row is found fast. */
+struct pool_place {
+    const struct pool *pool;
+    size_t row;
+};
+
 struct report_of {
     struct report report; /* first: what report_start returned */
     struct mail mail;
     struct pool **pools; /* a reference each */
+    struct pool_place *places;
     size_t pool_count;
     _Atomic int left;
     struct part parts[];
@@ -135,12 +142,37 @@ static void put_server(struct part *part, const struct server *server)
  * ------------------------------------------------------------------------------------------------------------------
  */
 
+static int compare_places(const void *a, const void *b)
+{
+    uintptr_t left = (uintptr_t)((const struct pool_place *)a)->pool;
+    uintptr_t right = (uintptr_t)((const struct pool_place *)b)->pool;
+    return (left > right) - (left < right);
+}
+
+/* False: no memory. */
+static bool take_pools(struct report_of *of, struct registry *registry)
+{
+    of->pools = registry_list(registry, &of->pool_count);
+    if (!of->pools)
+        return registry_count(registry) == 0;
+    of->places = memory_zalloc_array(of->pool_count + 1, sizeof(*of->places));
+    if (!of->places)
+        return false;
+    for (size_t i = 0; i < of->pool_count; i++)
+        of->places[i] = (struct pool_place){of->pools[i], i};
+    qsort(of->places, of->pool_count, sizeof(*of->places), compare_places);
+    return true;
+}
+
 static struct report_pool *row_of(struct part *part, const struct pool *pool)
 {
-    for (size_t i = 0; i < part->of->pool_count; i++)
-        if (part->of->pools[i] == pool)
-            return &part->pools[i];
-    return NULL;
+    const struct report_of *of = part->of;
+    const struct pool_place wanted = {.pool = pool};
+    const struct pool_place *place =
+        of->pool_count > 0
+            ? bsearch(&wanted, of->places, of->pool_count, sizeof(wanted), compare_places)
+            : NULL;
+    return place ? &part->pools[place->row] : NULL;
 }
 
 static void count_client(struct part *part, const struct client *client)
@@ -327,7 +359,8 @@ static void answer(struct mail *mail, struct loop *loop)
     struct part *part = (struct part *)((char *)mail - offsetof(struct part, mail));
     struct report_of *of = part->of;
     (void)loop;
-    fill(part);
+    if (!of->report.failed)
+        fill(part);
     if (atomic_fetch_sub(&of->left, 1) == 1) {
         of->mail.deliver = complete;
         loop_post(of->report.loop, &of->mail);
@@ -343,11 +376,8 @@ struct report *report_start(struct workers *workers, struct loop *loop, enum rep
         return NULL;
     of->report = (struct report){
         .kind = kind, .workers = workers, .loop = loop, .done = done, .argument = argument};
-    if (kind == REPORT_POOLS || kind == REPORT_STATS) {
-        of->pools = registry_list(workers->shared.registry, &of->pool_count);
-        if (!of->pools)
-            of->pool_count = 0;
-    }
+    if (kind == REPORT_POOLS || kind == REPORT_STATS)
+        of->report.failed = !take_pools(of, workers->shared.registry);
     atomic_store(&of->left, workers->count);
     for (int i = 0; i < workers->count; i++) {
         struct part *part = &of->parts[i];
@@ -367,6 +397,7 @@ void report_destroy(struct report *report)
     for (size_t i = 0; i < of->pool_count; i++)
         pool_release_reference(of->pools[i]);
     memory_free(of->pools);
+    memory_free(of->places);
     memory_free(report->connections);
     memory_free(report->pools);
     memory_free(of);

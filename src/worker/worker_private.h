@@ -20,5 +20,7 @@ void service_manager_reloading(void);
 
 /* control: ends worker 0's loop when what a shutdown waits for has come. */
 void control_look(struct workers *workers);
+/* control: the process ends: no reload begins or is published from here on. */
+void control_end(struct control *control);
 /* stats: takes a tick when stats_period is over. */
 void stats_look(struct workers *workers);

@@ -191,6 +191,7 @@ static void last_turns(struct workers *workers)
 
 static void finish_sets(struct workers *workers)
 {
+    control_end(workers->control);
     last_turns(workers);
     last_turns(workers);
     for (int i = 0; workers->array && i < workers->count; i++)
