@@ -3,11 +3,14 @@ and when it stops looks at the exit status and for sanitizer reports.
 
 PGWEIR_BINARY names the binary. PgBouncer may stand in for it: settings that it does not know are left out."""
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import psycopg
 
@@ -279,9 +282,20 @@ def assert_running(pooler):
         raise Ended(f"exit status {pooler.process.poll()}:\n" + pooler.log()[-4000:])
 
 
+@functools.cache
+def within_reach(binary):
+    """The binary, or a copy of it where the unprivileged user can get at it: a checkout may lie in a folder of root's."""
+    if not unprivileged():
+        return binary
+    folder = tempfile.mkdtemp(prefix="pgweir-binary-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o755)
+    return shutil.copy(binary, folder)
+
+
 def run_binary(*arguments, binary=BINARY, timeout=30, cwd=None):
     """Runs the binary to its end, without privileges: (exit status, stdout, stderr)."""
-    done = subprocess.run([binary, *arguments], capture_output=True, text=True, timeout=timeout * SLOW, cwd=cwd,
+    done = subprocess.run([within_reach(binary), *arguments], capture_output=True, text=True, timeout=timeout * SLOW, cwd=cwd,
                           env={**os.environ, **sanitizer_environment()}, **unprivileged())
     assert not REPORTS.search(done.stderr), done.stderr
     return done.returncode, done.stdout, done.stderr
