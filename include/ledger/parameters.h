@@ -11,6 +11,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <strings.h>
 
 #include "base/bytes.h"
 
@@ -29,6 +30,11 @@ struct parameter_names {
 };
 bool parameter_names_init(struct parameter_names *names, const char *track_extra_parameters);
 void parameter_names_finish(struct parameter_names *names);
+/* Without case. The first letters tell nearly all names apart: each login compares hundreds. */
+static inline bool parameter_name_is(const char *name, const char *other)
+{
+    return ((name[0] ^ other[0]) & ~0x20) == 0 && strcasecmp(name, other) == 0;
+}
 int parameter_slot(const struct parameter_names *names, const char *name);
 
 struct server_parameters {

@@ -25,16 +25,20 @@ size_t base64_encode(const void *data, size_t size, char *text)
     return (size_t)(to - text);
 }
 
-static unsigned digit_value(uint8_t digit)
-{
-    if (digit >= 'A' && digit <= 'Z')
-        return digit - (unsigned)'A';
-    if (digit >= 'a' && digit <= 'z')
-        return digit - (unsigned)'a' + 26;
-    if (digit >= '0' && digit <= '9')
-        return digit - (unsigned)'0' + 52;
-    return digit == '+' ? 62 : digit == '/' ? 63 : NOT_A_DIGIT;
-}
+/* 64 for what is no digit. */
+static const uint8_t digit_values[256] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63,
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64, 64, 0,  1,  2,  3,  4,  5,  6,
+    7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 64,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,
+    49, 50, 51, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+};
 
 static size_t padding_of(struct span text)
 {
@@ -55,18 +59,27 @@ bool base64_decode(struct span text, uint8_t *data, size_t capacity, size_t *siz
     if (bytes > capacity)
         return false;
 
-    struct cursor cursor = cursor_over(text.data, digits);
-    uint32_t bits = 0;
+    const uint8_t *at = text.data;
+    uint32_t bits = 0, wrong = 0;
     size_t written = 0;
-    for (size_t i = 0; i < digits; i++) {
-        unsigned value = digit_value(cursor_u8(&cursor));
-        if (value == NOT_A_DIGIT)
-            return false;
-        bits = bits << 6 | value;
-        /* Digit 4n + k completes a byte but for k = 0; 6, 4, 2 or 0 bits stay over. */
-        if (i % 4 != 0)
-            data[written++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+    for (; digits >= 4; digits -= 4, at += 4, written += 3) {
+        uint32_t a = digit_values[at[0]], b = digit_values[at[1]], c = digit_values[at[2]],
+                 d = digit_values[at[3]];
+        wrong |= a | b | c | d;
+        bits = a << 18 | b << 12 | c << 6 | d;
+        data[written] = (uint8_t)(bits >> 16);
+        data[written + 1] = (uint8_t)(bits >> 8);
+        data[written + 2] = (uint8_t)bits;
     }
+    for (size_t i = 0; i < digits; i++) { /* of a last group with padding: two or three */
+        uint32_t value = digit_values[at[i]];
+        wrong |= value;
+        bits = bits << 6 | value;
+        if (i > 0)
+            data[written++] = (uint8_t)(bits >> (6 - 2 * i));
+    }
+    if (wrong & NOT_A_DIGIT)
+        return false;
     if (padding > 0 && (bits & (padding == 2 ? 15u : 3u)) != 0)
         return false;
     *size = written;

@@ -60,16 +60,19 @@ static bool grow(struct bytes *bytes, size_t needed)
     return true;
 }
 
-static bool has_room(struct bytes *bytes, size_t size)
+static bool make_room(struct bytes *bytes, size_t size)
 {
-    if (bytes->failed)
-        return false;
-    if (size <= bytes->capacity - bytes->size)
-        return true;
     if (bytes->grows && size <= bytes->limit - bytes->size && grow(bytes, bytes->size + size))
         return true;
     bytes->failed = true;
     return false;
+}
+
+static inline bool has_room(struct bytes *bytes, size_t size)
+{
+    if (bytes->failed)
+        return false;
+    return size <= bytes->capacity - bytes->size || make_room(bytes, size);
 }
 
 uint8_t *bytes_reserve(struct bytes *bytes, size_t size)

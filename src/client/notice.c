@@ -32,13 +32,39 @@ bool notice_error(struct client *client, const char *severity, const struct erro
     return bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
 }
 
+/* Each login makes its prefix anew two or three times, and few of them are ever printed: snprintf
+ * would be a twentieth of what a login costs. */
+static void put_hex(struct bytes *out, uintptr_t value)
+{
+    char digits[2 * sizeof(value)];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = "0123456789abcdef"[value & 15];
+    while ((value >>= 4) != 0);
+    bytes_put(out, digits + at, sizeof(digits) - at);
+}
+
+static void put_name(struct bytes *out, const char *name)
+{
+    bytes_put(out, name, strnlen(name, 40));
+}
+
 void notice_subject(struct client *client, const char *database, const char *user)
 {
     const char *address = client->login != NULL ? client->login->address : "";
+    char *prefix = client->subject.prefix;
+    struct bytes out = bytes_over(prefix, sizeof(client->subject.prefix) - 1);
 
-    snprintf(client->subject.prefix, sizeof(client->subject.prefix), "C-%p: %.40s/%.40s@%s",
-             (void *)client, database != NULL ? database : "(nodb)",
-             user != NULL ? user : "(nouser)", address);
+    bytes_text(&out, "C-0x");
+    put_hex(&out, (uintptr_t)client);
+    bytes_text(&out, ": ");
+    put_name(&out, database != NULL ? database : "(nodb)");
+    bytes_u8(&out, '/');
+    put_name(&out, user != NULL ? user : "(nouser)");
+    bytes_u8(&out, '@');
+    bytes_text(&out, address);
+    prefix[out.size] = '\0';
 }
 
 void notice_login_attempt(struct client *client, const struct startup_choice *choice)

@@ -173,7 +173,7 @@ static const char *value_in(const struct pool_welcome *welcome, const char *name
     while (cursor_left(&cursor) > 0) {
         const char *said = cursor_string(&cursor);
         const char *value = cursor_string(&cursor);
-        if (value != NULL && strcasecmp(said, name) == 0)
+        if (value != NULL && parameter_name_is(said, name))
             return value;
     }
     return NULL;

@@ -85,7 +85,7 @@ void parameter_names_finish(struct parameter_names *names)
 int parameter_slot(const struct parameter_names *names, const char *name)
 {
     for (int i = 0; i < names->count; i++)
-        if (strcasecmp(names->names[i], name) == 0)
+        if (parameter_name_is(names->names[i], name))
             return i;
     return -1;
 }
