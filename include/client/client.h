@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "client/counts.h"
 #include "ledger/parameters.h"
+#include "ledger/session_state.h"
 #include "ledger/statements.h"
 #include "net/stream.h"
 #include "pool/pool.h"
@@ -85,8 +86,10 @@ struct client {
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
     bool must_close;     /* Terminate was read, or an error: closes when what went before is sent */
     bool was_notified;   /* query_wait_notify was said for this wait */
-    uint32_t unit;       /* number of the Sync unit that is being read */
-    uint32_t delta_unit; /* unit of the last statement delta */
+    uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
+    uint32_t unnamed_touches; /* what its unnamed statement would touch */
+    uint32_t unit;            /* number of the Sync unit that is being read */
+    uint32_t delta_unit;      /* unit of the last statement delta */
     /* A cancel that waits until the head of the ledger is the client's. NULL: none. */
     void (*cancel_done)(void *argument);
     void *cancel_argument;

@@ -31,6 +31,7 @@ struct shared_statement {
     char name[STATEMENT_NAME_SIZE];
     int references;
     uint16_t type_count;
+    uint32_t touches;  /* session state that it may touch when it runs */
     size_t query_size; /* without its zero byte */
     size_t parse_size;
     uint8_t parse[]; /* the whole Parse message under `name`, ready to send */

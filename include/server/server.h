@@ -89,6 +89,7 @@ struct server {
     const char *close_reason;     /* literal */
     struct error swallowed_error; /* what the pooler's own message was answered */
 
+    uint32_t dirt;          /* session state that clients may have left on it: enum session_kind */
     uint64_t unnamed_owner; /* id of the client whose unnamed statement it holds; 0: nobody's */
     uint32_t process;       /* BackendKeyData */
     uint8_t cancel_key[256];

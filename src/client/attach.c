@@ -244,6 +244,7 @@ void attach_part(struct client *client)
     struct server *server = client->server;
     bool must_reset = client->set->config->settings.server_reset_query_always != 0;
     client->server = NULL;
+    client->touched = 0;
     deadline_clear(&client->deadline);
     client_move_state(client, CLIENT_IDLE);
     stream_resume(&client->stream);

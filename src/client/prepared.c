@@ -227,6 +227,7 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
 {
     if (message->body.size > 0 && message->body.data[0] == 0) {
         walk->client->server->unnamed_owner = walk->client->id;
+        session_note_parse(walk->client, message);
         return forward(walk, message, LEDGER_PARSE);
     }
     if (message->body.size == 0 && message->size > MESSAGE_HEAD)
@@ -260,6 +261,7 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     const char *name = name_for_server(named, bind->statement);
     if (named) {
         pool_stats(client->pool, client->set->worker)->binds++;
+        session_touch(client, named->statement->touches);
         if (!make_held(walk, named->statement))
             return TAKE_STOP;
     }
@@ -305,8 +307,10 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
     bool is_whole = message->body.size + MESSAGE_HEAD == message->size;
     if (!bind_message_read(message->body, &bind, &need_more))
         return is_whole ? malformed(walk) : want_more(walk, message);
-    if (bind.statement[0] == 0)
+    if (bind.statement[0] == 0) {
+        session_touch(walk->client, walk->client->unnamed_touches);
         return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_BIND) : TAKE_STOP;
+    }
     if (!walk->client->tracks_statements)
         return forward(walk, message, LEDGER_BIND);
     if (depends_on_earlier_unit(walk->client))

@@ -195,6 +195,8 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
     switch (message->type) {
     case 'Q':
         client->server->unnamed_owner = 0;
+        if (is_shared)
+            session_note_query(client, message);
         return forward_unit_end(walk, message, LEDGER_QUERY);
     case 'P':
         return is_shared ? prepared_parse(walk, message)

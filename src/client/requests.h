@@ -25,6 +25,16 @@ enum take request_want_whole(struct request_walk *walk, const struct message *me
 enum take request_hold(struct request_walk *walk);
 enum take request_refuse(struct request_walk *walk, const char *sqlstate, const char *text);
 
+/* What texts may touch of the session (src/client/session.c): of a Query at once, of the unnamed
+ * statement when it is bound. */
+void session_note_query(struct client *client, const struct message *message);
+void session_note_parse(struct client *client, const struct message *message);
+static inline void session_touch(struct client *client, uint32_t touches)
+{
+    client->touched |= touches;
+    client->server->dirt |= touches & ~(uint32_t)SESSION_ENDING;
+}
+
 /* Named statements in transaction mode (src/client/prepared.c). */
 enum take prepared_parse(struct request_walk *walk, const struct message *message);
 enum take prepared_bind(struct request_walk *walk, const struct message *message);

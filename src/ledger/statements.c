@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "ledger/session_state.h"
 #include "wire/build.h"
 
 /* The key (MECHANISMS §4.11): settings, types, text, one after another; the lengths are in front,
@@ -41,6 +42,7 @@ static struct shared_statement *make_statement(const char *query, struct span ty
         return NULL;
     statement->digest = digest;
     statement->type_count = type_count;
+    statement->touches = session_scan(query, query_size);
     statement->query_size = query_size;
     statement->parse_size = parse_size;
     statement_name(statement->name, digest);
