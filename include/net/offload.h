@@ -9,7 +9,7 @@
 
 #include "net/mailbox.h"
 
-enum offload_kind { OFFLOAD_CONFIG, OFFLOAD_PBKDF2, OFFLOAD_DNS, OFFLOAD_KINDS };
+enum offload_kind { OFFLOAD_CONFIG, OFFLOAD_PBKDF2, OFFLOAD_DNS, OFFLOAD_PAGES, OFFLOAD_KINDS };
 
 struct offload;
 

@@ -251,6 +251,9 @@ void pool_effective(struct pool *pool, struct effective *effective);
 struct database_entry *pool_database_acquire(struct pool *pool);
 struct user_entry *pool_user_acquire(struct pool *pool);
 
+/* No server of it is there, and the last attempt to open one failed: with this error. */
+bool pool_is_failing(struct pool *pool, struct error *error);
+
 struct pool *pool_acquire_reference(struct pool *pool);
 void pool_release_reference(struct pool *pool);
 

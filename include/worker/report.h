@@ -41,6 +41,10 @@ struct report_pool {
     int64_t max_wait; /* microseconds */
     enum pool_mode mode;
     const char *load_balance_hosts; /* literal or NULL */
+    int size_limit;                 /* pool_size; 0: none */
+    /* The names stand in the configuration: nobody else chose them (THREATS §4.6). */
+    bool database_is_configured, user_is_configured;
+    char failure[160]; /* what the last login said, while no server is there; "": nothing failed */
     struct pool_stats stats;
 };
 struct report {

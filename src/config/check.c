@@ -26,35 +26,6 @@ static const char *name_not_built(enum auth_type type)
     return NULL;
 }
 
-void check_problems(struct loader *loader)
-{
-    const char *name = name_not_built(loader->config->settings.auth_type);
-
-    if (name != NULL)
-        problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
-                     "%s is not honoured yet: trust, plain, md5, scram-sha-256 and any are", name);
-}
-
-/* ---- warnings ---- */
-
-void check_start_only(struct loader *loader)
-{
-    struct settings *settings = &loader->config->settings;
-    const struct settings *previous = &loader->previous->settings;
-
-    for (int i = 0; i < config_option_count; i++) {
-        const struct config_option *option = &config_options[i];
-
-        if (option->changes != OPTION_START || settings_equal(settings, previous, option))
-            continue;
-        problems_add(loader->warnings, place_of(loader, option->name), option->name,
-                     "is read at start only: the new value waits for a restart");
-        if (!settings_copy_one(settings, previous, option))
-            problems_add(loader->problems, place_of(loader, option->name), option->name,
-                         "out of memory");
-    }
-}
-
 static bool is_loopback(const char *address, size_t length)
 {
     return (length >= 4 && strncmp(address, "127.", 4) == 0) ||
@@ -75,6 +46,40 @@ static bool is_open(const char *addresses)
         addresses += length;
     }
     return false;
+}
+
+void check_problems(struct loader *loader)
+{
+    const char *name = name_not_built(loader->config->settings.auth_type);
+
+    if (name != NULL)
+        problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
+                     "%s is not honoured yet: trust, plain, md5, scram-sha-256 and any are", name);
+    if (loader->config->settings.http_port > 0 &&
+        is_open(loader->config->settings.http_listen_addr))
+        problems_add(loader->problems, place_of(loader, "http_listen_addr"), "http_listen_addr",
+                     "must be loopback (127.0.0.1, ::1): there is no TLS on it yet; put a proxy in "
+                     "front");
+}
+
+/* ---- warnings ---- */
+
+void check_start_only(struct loader *loader)
+{
+    struct settings *settings = &loader->config->settings;
+    const struct settings *previous = &loader->previous->settings;
+
+    for (int i = 0; i < config_option_count; i++) {
+        const struct config_option *option = &config_options[i];
+
+        if (option->changes != OPTION_START || settings_equal(settings, previous, option))
+            continue;
+        problems_add(loader->warnings, place_of(loader, option->name), option->name,
+                     "is read at start only: the new value waits for a restart");
+        if (!settings_copy_one(settings, previous, option))
+            problems_add(loader->problems, place_of(loader, option->name), option->name,
+                         "out of memory");
+    }
 }
 
 static void warn(struct loader *loader, const char *key, const char *what)

@@ -8,6 +8,7 @@
 #include "auth/crypto.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "http/endpoint.h"
 #include "main_private.h"
 #include "net/loop.h"
 #include "worker/acceptor.h"
@@ -66,7 +67,10 @@ static int serve(const struct command_line *line, const struct config *config,
     workers->is_quiet = line->quiet || line->daemon;
     workers->verbose = line->verbose;
     int status = EXIT_FAILURE;
-    if (process_pidfile_write(pidfile) && signals_install(workers)) {
+    struct endpoint *endpoint = NULL;
+    if (!endpoint_open(workers, &endpoint, &error)) {
+        log_fatal("%s", error.message);
+    } else if (process_pidfile_write(pidfile) && signals_install(workers)) {
         log_info(NULL,
                  "process up: %s, libevent %s (epoll), adns: getaddrinfo, tls: %s, threads: %d",
                  command_line_version(program), loop_library_version(), tls_library_version(),
@@ -75,6 +79,7 @@ static int serve(const struct command_line *line, const struct config *config,
         process_pidfile_remove(pidfile);
         status = EXIT_SUCCESS;
     }
+    endpoint_close(endpoint);
     workers_destroy(workers);
     return status;
 }

@@ -16,6 +16,7 @@ static const struct {
     [OFFLOAD_CONFIG] = {"pgweir-config", 1},
     [OFFLOAD_PBKDF2] = {"pgweir-pbkdf2", 2},
     [OFFLOAD_DNS] = {"pgweir-dns", 4},
+    [OFFLOAD_PAGES] = {"pgweir-pages", 1},
 };
 
 /* Jobs of one kind and those who do them. */

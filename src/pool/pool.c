@@ -161,6 +161,18 @@ struct user_entry *pool_user_acquire(struct pool *pool)
     return user;
 }
 
+bool pool_is_failing(struct pool *pool, struct error *error)
+{
+    bool fails;
+
+    (void)pthread_mutex_lock(&pool->mutex);
+    fails = pool->failure != POOL_FAILURE_NONE && pool->size <= pool->opening;
+    if (fails)
+        *error = pool->failure_error;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return fails;
+}
+
 void pool_raise_epoch(struct pool *pool)
 {
     struct pool_welcome *welcome;

@@ -302,6 +302,19 @@ static void add_pool(struct report_pool *sum, const struct report_pool *part)
     stats_add(&sum->stats, &part->stats);
 }
 
+static void put_pool_facts(struct report_pool *row, struct pool *pool)
+{
+    struct user_entry *user = pool_user_acquire(pool);
+    struct effective effective;
+    struct error error;
+    row->user_is_configured = user != NULL;
+    user_release(user);
+    pool_effective(pool, &effective);
+    row->size_limit = effective.pool_size;
+    if (pool_is_failing(pool, &error))
+        snprintf(row->failure, sizeof(row->failure), "%s", error.message);
+}
+
 static void merge_pools(struct report_of *of, int workers)
 {
     struct report *report = &of->report;
@@ -321,7 +334,9 @@ static void merge_pools(struct report_of *of, int workers)
         if (database->host_count > 1)
             row->load_balance_hosts =
                 database->load_balance_hosts == LOAD_BALANCE_DISABLE ? "disable" : "round-robin";
+        row->database_is_configured = !database->is_auto;
         database_release(database);
+        put_pool_facts(row, pool);
         for (int w = 0; w < workers; w++)
             add_pool(row, &of->parts[w].pools[i]);
     }
