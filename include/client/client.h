@@ -84,7 +84,7 @@ struct client {
                         Sync */
     bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
-    bool must_close;     /* Terminate was read, or an error: closes when what went before is sent */
+    bool said_terminate; /* what it asked before may run to its end, as on PostgreSQL */
     bool was_notified;   /* query_wait_notify was said for this wait */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
     uint32_t unnamed_touches; /* what its unnamed statement would touch */

@@ -22,16 +22,19 @@ enum auth_type {
     AUTH_SCRAM_SHA_256
 };
 
-#define SETTING_TYPE_INT       int
-#define SETTING_TYPE_UINT      unsigned
-#define SETTING_TYPE_TIME      usec_t
-#define SETTING_TYPE_STRING    const char *
-#define SETTING_TYPE_SECRET    const char *
-#define SETTING_TYPE_WORDS     const char *
-#define SETTING_TYPE_NAMES     const char *
-#define SETTING_TYPE_POOL_MODE enum pool_mode
-#define SETTING_TYPE_AUTH_TYPE enum auth_type
-#define SETTING_TYPE_TLS_MODE  enum tls_mode
+enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
+
+#define SETTING_TYPE_INT             int
+#define SETTING_TYPE_UINT            unsigned
+#define SETTING_TYPE_TIME            usec_t
+#define SETTING_TYPE_STRING          const char *
+#define SETTING_TYPE_SECRET          const char *
+#define SETTING_TYPE_WORDS           const char *
+#define SETTING_TYPE_NAMES           const char *
+#define SETTING_TYPE_POOL_MODE       enum pool_mode
+#define SETTING_TYPE_AUTH_TYPE       enum auth_type
+#define SETTING_TYPE_TLS_MODE        enum tls_mode
+#define SETTING_TYPE_DISCONNECT_MODE enum cancel_on_disconnect
 
 struct settings {
 #define OPTION(name, type, ...) SETTING_TYPE_##type name;
@@ -48,3 +51,4 @@ struct settings {
 #undef SETTING_TYPE_POOL_MODE
 #undef SETTING_TYPE_AUTH_TYPE
 #undef SETTING_TYPE_TLS_MODE
+#undef SETTING_TYPE_DISCONNECT_MODE

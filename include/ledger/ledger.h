@@ -35,6 +35,7 @@ enum ledger_kind {
 enum ledger_action {
     LEDGER_FORWARD,    /* the answer is the client's */
     LEDGER_SWALLOW,    /* the pooler asked */
+    LEDGER_LEFT,       /* the client asked and has left: for nobody, but a cancel may strike it */
     LEDGER_SYNTHESIZE, /* nothing was sent: the pooler makes the answer up when its turn comes */
 };
 
@@ -62,6 +63,7 @@ struct ledger {
     uint8_t status;          /* of the last ReadyForQuery: 'I', 'T', 'E' */
     bool is_skipping;        /* an error came and its Sync was not sent yet */
     bool is_unsynced;        /* extended messages were sent behind the last Sync or Query */
+    bool executes_unsynced;  /* an Execute is among them: a Sync would commit what it did */
     bool copy_in;            /* CopyInResponse came, its end (CommandComplete or error) not */
     bool copy_out;
     bool copy_both;
@@ -111,7 +113,11 @@ static inline bool ledger_is_empty(const struct ledger *ledger)
     return ledger->settled == ledger->tail;
 }
 bool ledger_is_free(const struct ledger *ledger);
-/* The oldest thing owed is the client's (a cancel may be sent; MECHANISMS §5.4). */
+/* The client has left: what is owed to it is for nobody. `disown` (with `argument`) is given each
+ * tag that waits for its answer, and returns what still has to hear of it, or NULL. */
+void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
+                   void *argument);
+/* The oldest thing owed is the client's, or was (a cancel may be sent; MECHANISMS §5.4). */
 bool ledger_head_is_clients(const struct ledger *ledger);
 /* All that is still owed is settled as SKIPPED (the server is gone). Take the settled ones next. */
 void ledger_abandon(struct ledger *ledger);

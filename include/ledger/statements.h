@@ -131,3 +131,7 @@ struct statement_delta *server_statements_closing(struct server_statement *evict
 void statement_delta_settle(struct statement_delta *delta, bool done,
                             struct client_statements *client, struct statement_table *table,
                             struct server_statements *server);
+/* The client leaves before the answer comes. What the server's set is concerned in stays, without
+ * any part in the client or in the table; else the delta is freed, and NULL returned. */
+struct statement_delta *statement_delta_disown(struct statement_delta *delta,
+                                               struct statement_table *table);

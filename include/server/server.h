@@ -27,6 +27,7 @@ struct server_login; /* of server/login: what only a login needs; freed when it 
     X(IDLE)       /* in its shard's idle list */                                                   \
     X(ACTIVE)     /* lent: `owner` is set, or its release is due this turn */                      \
     X(TESTED)     /* running the reset query */                                                    \
+    X(RECOVERING) /* its client has left in the middle of something, which is cleared up */        \
     X(CANCELING)  /* free, but a cancel request for it is still in flight */                       \
     X(MOVING)     /* detached, in the mail */                                                      \
     X(CLOSING)    /* Terminate was sent; its end is awaited, at most SERVER_CLOSING_WAIT */        \
@@ -59,6 +60,19 @@ struct server_events {
     /* It is gone or was closed; the owner is detached already. `why` is for the client. An
      * ErrorResponse of the server's (57P01, ...) was forwarded before if `told`. */
     void (*gone)(struct server *server, const struct error *why, bool told);
+};
+
+/* Of server/recover: how far the clearing up is. */
+struct recovery {
+    const char *reason; /* for the log, if it has to be closed: literal */
+    usec_t end;         /* when it is given up; 0: not known yet */
+    usec_t cancel_at;   /* when what runs is cancelled; 0: not known yet */
+    usec_t cancel_delay;
+    uint64_t received; /* bytes, when it began */
+    bool may_finish;   /* what runs is not cancelled */
+    bool must_reset;
+    bool flush_was_sent;
+    uint8_t rollbacks;
 };
 
 struct server {
@@ -100,6 +114,8 @@ struct server {
     struct database_entry *database; /* a reference: what it was opened with */
     struct tls_context *tls;         /* a reference */
     struct server_login *login;
+    struct recovery recovery;
+    uint32_t turns; /* how often it was lent: a cancel is for one turn only */
     usec_t connect_time, request_time;
     struct mail mail; /* while MOVING */
     struct pool_waiter *moving_to;
@@ -133,6 +149,16 @@ bool server_attach(struct server *server, const struct server_events *events, vo
  * mode's reset first if `must_reset`; not clean: closed, `reason` in the log ("client disconnect
  * while server was not ready", ...). */
 void server_detach(struct server *server, bool must_reset, const char *reason);
+/* server/recover: the owner has left in the middle of something (its tags in the ledger are
+ * disowned already). The server is cleared up within client_gone_timeout and then goes the way of
+ * server_detach; what cannot be cleared up (half a message, a broken server) is closed. */
+struct server_leaver {
+    const char *reason; /* literal: why it is closed, if it is */
+    bool terminated; /* it said Terminate: what it asked before runs to its end, as PostgreSQL does
+                      */
+    bool must_reset; /* as for server_detach */
+};
+void server_recover(struct server *server, const struct server_leaver *leaver);
 /* Nothing owed, 'I', nothing half sent in either direction, no COPY, no cancel in flight. */
 bool server_is_clean(const struct server *server);
 /* To the next waiter, here or on another worker, or to the idle list. The server is clean and has
@@ -160,9 +186,12 @@ void server_login_finish(
 
 /* server/cancel: sends `server`'s key to its host over a side connection (TLS as the main one);
  * holds the server (cancels_in_flight) until that connection's end, and at most
- * cancel_wait_timeout. `done` (may be NULL) is called at that end. */
+ * cancel_wait_timeout. `done` (may be NULL) is called at that end. No more than cancel_max_inflight
+ * are under way at once, over all workers; others wait, and are dropped when what they were to
+ * strike has ended. */
 struct server_cancel_request {
     void (*done)(void *argument);
     void *argument;
+    bool is_last; /* the server is closed next: the cancel goes out all the same */
 };
 void server_cancel(struct server *server, struct server_cancel_request request);

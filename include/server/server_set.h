@@ -31,10 +31,11 @@ struct server_set {
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;
     int count;
-    struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines;
+    struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines, recovery_deadlines;
     uint64_t moves; /* servers that came from other workers */
     uint64_t opened;
-    struct side_cancels cancels;
+    struct side_cancels cancels, waiting_cancels;
+    int cancels_under_way; /* length of the first list */
     struct server_pool_note notes[SERVER_POOL_NOTES];
     bool is_shutting_down;
 };

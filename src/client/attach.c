@@ -207,6 +207,22 @@ static void hear_abandoned(struct client *client, struct server *server)
                                    NULL);
 }
 
+/* The client leaves: what the server still does for it concerns no names of its own any more. */
+static void *disown(void *tag, void *argument)
+{
+    return statement_delta_disown(tag, argument);
+}
+
+static void disown_all(struct client *client, struct server *server)
+{
+    struct ledger_entry entry;
+    while (ledger_take_settled(&server->ledger, &entry))
+        if (entry.tag)
+            statement_delta_settle(entry.tag, entry.outcome == LEDGER_DONE, &client->statements,
+                                   &client->set->statements, &server->statements);
+    ledger_disown(&server->ledger, disown, &client->set->statements);
+}
+
 static void arm_idle(struct client *client)
 {
     usec_t limit = effective_of(client)->client_idle_timeout;
@@ -266,15 +282,20 @@ void attach_leave(struct client *client, const char *reason)
     if (!server)
         return;
     client->server = NULL;
-    bool is_clean = server_is_clean(server);
-    const char *why = ledger_is_empty(&server->ledger) && !server->request_is_partial
-                          ? "client disconnect while server was not ready"
-                          : "client disconnected with query in progress";
-    if (!is_clean) {
-        hear_abandoned(client, server);
-        server->must_close = true;
+    if (server_is_clean(server)) {
+        server_detach(server, client->is_session_mode, "");
+        return;
     }
-    server_detach(server, client->is_session_mode, why);
+    struct server_leaver leaver = {
+        .reason = ledger_is_empty(&server->ledger) && !server->request_is_partial
+                      ? "client disconnect while server was not ready"
+                      : "client disconnected with query in progress",
+        .terminated = client->said_terminate,
+        .must_reset =
+            client->is_session_mode || client->set->config->settings.server_reset_query_always != 0,
+    };
+    disown_all(client, server);
+    server_recover(server, &leaver);
 }
 
 /* -- what servers tell

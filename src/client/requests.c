@@ -28,6 +28,7 @@ bool request_flush(struct request_walk *walk)
         return true;
     if (stream_forward(&client->server->stream, &client->stream, size))
         return true;
+    client->server->must_close = true; /* what is expected of it was not sent */
     client_close(client, "out of memory");
     return false;
 }
@@ -357,6 +358,7 @@ static enum take take_message(struct request_walk *walk, const struct message *m
     if (is_small(message->type) && message->size > SMALL_MESSAGE_MAX)
         return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
     if (message->type == 'X') {
+        client->said_terminate = true;
         if (request_flush(walk))
             client_close(client, "client close request");
         return TAKE_STOP;
@@ -410,7 +412,9 @@ static enum take take_one(struct request_walk *walk)
     case MESSAGE_WHOLE:
         return take_message(walk, &message);
     case MESSAGE_PARTIAL:
-        if (is_small(message.type) && message.size <= SMALL_MESSAGE_MAX)
+        /* Half a message on a server costs that server if its client leaves: what fits a buffer is
+         * sent whole. */
+        if (traits[message.type] & IS_KNOWN && message.size <= BUFFER_SIZE)
             return request_want_whole(walk, &message);
         return take_message(walk, &message);
     case MESSAGE_NONE:

@@ -60,6 +60,8 @@ static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",   
 static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer", "require",
                                              "verify-ca", "verify-full", NULL};
 
+static const char *const disconnect_mode_names[] = {"always", "never", NULL};
+
 static int find_name(const char *const *names, const char *name)
 {
     for (int i = 0; names[i] != NULL; i++) {
@@ -281,6 +283,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, auth_type_names, text, error);
     case OPTION_TLS_MODE:
         return set_name(value, tls_mode_names, text, error);
+    case OPTION_DISCONNECT_MODE:
+        return set_name(value, disconnect_mode_names, text, error);
     case OPTION_STRING:
     case OPTION_SECRET:
     case OPTION_WORDS:
@@ -373,6 +377,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return auth_type_names[*(const enum auth_type *)value];
     case OPTION_TLS_MODE:
         return tls_mode_names[*(const enum tls_mode *)value];
+    case OPTION_DISCONNECT_MODE:
+        return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
     case OPTION_SECRET:
         return **(const char *const *)value != '\0' ? "****" : "";
     default:

@@ -59,7 +59,9 @@ static void note_message(struct ledger *ledger, uint8_t kind)
     if (is_extended(kind))
         ledger->is_unsynced = true;
     else if (ends_in_ready(kind))
-        ledger->is_unsynced = false;
+        ledger->is_unsynced = ledger->executes_unsynced = false;
+    if (kind == LEDGER_EXECUTE)
+        ledger->executes_unsynced = true;
 }
 
 static void append(struct ledger *ledger, uint8_t kind, uint8_t action, uint8_t answer, void *tag)
@@ -191,10 +193,15 @@ static enum ledger_verdict match_error(struct ledger *ledger)
         return LEDGER_UNASKED;
     ledger->copy_in = ledger->copy_out = ledger->copy_both = false;
     bool is_ours = head->action == LEDGER_SWALLOW && head->kind != LEDGER_PARSE;
+    /* A Parse that the pooler put in front of a Bind failed: its error is the Bind's. */
+    enum ledger_verdict verdict =
+        is_ours || head->action == LEDGER_LEFT ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
     if (is_ours)
         ledger->error_in_swallowed = true;
+    if (head->kind == LEDGER_QUERY)
+        ledger->doubtful_syncs = 0;
     if (ends_in_ready(head->kind))
-        return is_ours ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
+        return verdict;
     settle_head(ledger, LEDGER_FAILED);
     while ((head = head_of(ledger)) && head->kind != LEDGER_SYNC)
         settle_head(ledger, LEDGER_SKIPPED);
@@ -202,8 +209,7 @@ static enum ledger_verdict match_error(struct ledger *ledger)
         ledger->is_skipping = true;
         ledger->is_unsynced = true;
     }
-    /* A Parse that the pooler put in front of a Bind failed: its error is the Bind's. */
-    return is_ours ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
+    return verdict;
 }
 
 static enum ledger_verdict match_ready(struct ledger *ledger, uint8_t status)
@@ -211,10 +217,12 @@ static enum ledger_verdict match_ready(struct ledger *ledger, uint8_t status)
     struct ledger_entry *head = head_of(ledger);
     if (status != 'I' && status != 'T' && status != 'E')
         return LEDGER_UNASKED;
-    if (!head && ledger->doubtful_syncs > 0) {
+    /* A Query would have been answered before: its first answer ends the doubt. */
+    if (ledger->doubtful_syncs > 0 && (!head || head->kind == LEDGER_QUERY)) {
         ledger->doubtful_syncs--;
         ledger->status = status;
-        ledger->is_skipping = ledger->is_unsynced = false;
+        if (!head)
+            ledger->is_skipping = ledger->is_unsynced = false;
         return LEDGER_READY;
     }
     if (!head || !ends_in_ready(head->kind))
@@ -297,7 +305,20 @@ bool ledger_head_is_clients(const struct ledger *ledger)
 {
     if (ledger->head == ledger->tail)
         return false;
-    return ledger->entries[ledger->head % LEDGER_ENTRIES].action == LEDGER_FORWARD;
+    uint8_t action = ledger->entries[ledger->head % LEDGER_ENTRIES].action;
+    return action == LEDGER_FORWARD || action == LEDGER_LEFT;
+}
+
+void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
+                   void *argument)
+{
+    for (uint32_t index = ledger->head; index != ledger->tail; index++) {
+        struct ledger_entry *entry = entry_at(ledger, index);
+        if (entry->action == LEDGER_FORWARD)
+            entry->action = LEDGER_LEFT;
+        if (entry->tag)
+            entry->tag = disown(entry->tag, argument);
+    }
 }
 
 void ledger_abandon(struct ledger *ledger)

@@ -413,3 +413,18 @@ void statement_delta_settle(struct statement_delta *delta, bool done,
         confirm_on_client(delta, client);
     free_delta(delta, table);
 }
+
+struct statement_delta *statement_delta_disown(struct statement_delta *delta,
+                                               struct statement_table *table)
+{
+    if (!delta->concerns_server) {
+        free_delta(delta, table);
+        return NULL;
+    }
+    statement_release(table, delta->statement);
+    memory_free(delta->name);
+    delta->statement = NULL;
+    delta->name = NULL;
+    delta->counts_for_client = false;
+    return delta;
+}

@@ -66,7 +66,8 @@ static bool after_match(struct walk *walk)
     if (!flush_run(walk))
         return false;
     hear_settled(walk->server);
-    return walk->server->state == SERVER_ACTIVE || walk->server->state == SERVER_TESTED;
+    enum server_state state = walk->server->state;
+    return state == SERVER_ACTIVE || state == SERVER_TESTED || state == SERVER_RECOVERING;
 }
 
 static bool tell_settings(struct server *server)

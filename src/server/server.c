@@ -9,11 +9,11 @@
 #include "wire/build.h"
 
 static const char *const state_names[] = {
-    [SERVER_CONNECTING] = "new", [SERVER_LOGIN] = "new",
-    [SERVER_IDLE] = "idle",      [SERVER_ACTIVE] = "active",
-    [SERVER_TESTED] = "tested",  [SERVER_CANCELING] = "being_canceled",
-    [SERVER_MOVING] = "idle",    [SERVER_CLOSING] = "closing",
-    [SERVER_CLOSED] = "closed",
+    [SERVER_CONNECTING] = "new",    [SERVER_LOGIN] = "new",
+    [SERVER_IDLE] = "idle",         [SERVER_ACTIVE] = "active",
+    [SERVER_TESTED] = "tested",     [SERVER_CANCELING] = "being_canceled",
+    [SERVER_RECOVERING] = "tested", [SERVER_MOVING] = "idle",
+    [SERVER_CLOSING] = "closing",   [SERVER_CLOSED] = "closed",
 };
 
 const char *server_state_name(enum server_state state)
@@ -26,8 +26,10 @@ static const unsigned successors[] = {
     [SERVER_CONNECTING] = M(LOGIN) | M(ACTIVE) | M(CLOSED),
     [SERVER_LOGIN] = M(CONNECTING) | M(ACTIVE) | M(CLOSING) | M(CLOSED),
     [SERVER_IDLE] = M(ACTIVE) | M(MOVING) | M(CLOSING) | M(CLOSED),
-    [SERVER_ACTIVE] = M(IDLE) | M(TESTED) | M(CANCELING) | M(MOVING) | M(CLOSING) | M(CLOSED),
+    [SERVER_ACTIVE] =
+        M(IDLE) | M(TESTED) | M(RECOVERING) | M(CANCELING) | M(MOVING) | M(CLOSING) | M(CLOSED),
     [SERVER_TESTED] = M(ACTIVE) | M(CLOSING) | M(CLOSED),
+    [SERVER_RECOVERING] = M(ACTIVE) | M(CLOSING) | M(CLOSED),
     [SERVER_CANCELING] = M(ACTIVE) | M(CLOSING) | M(CLOSED),
     [SERVER_MOVING] = M(ACTIVE) | M(CLOSED),
     [SERVER_CLOSING] = M(CLOSED),
@@ -149,6 +151,7 @@ bool server_attach(struct server *server, const struct server_events *events, vo
     server->told = told;
     server->request_time = loop_now(server->set->loop);
     server->was_used = server->was_used || owner != NULL;
+    server->turns++;
     server->stats->server_assignments++;
     return true;
 }

@@ -25,5 +25,9 @@ void server_closing_expired(struct server *server);
 void server_login_expired(struct server *server);
 /* cancel: the expired function of the set's cancel_deadlines. */
 void server_cancel_expired(struct deadline *deadline, struct deadline_list *list);
+/* recover: goes on with it, if it is being recovered; and the expired function of the set's
+ * recovery_deadlines. */
+void server_recovery_step(struct server *server);
+void server_recovery_expired(struct deadline *deadline, struct deadline_list *list);
 /* Ends all side connections of the set and frees them. */
 void server_cancel_finish(struct server_set *set);

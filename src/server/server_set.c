@@ -93,9 +93,11 @@ bool server_set_init(struct server_set *set)
 {
     TAILQ_INIT(&set->servers);
     TAILQ_INIT(&set->cancels);
+    TAILQ_INIT(&set->waiting_cancels);
     deadline_list_init(&set->connect_deadlines, set->loop, connect_expired, set);
     deadline_list_init(&set->idle_deadlines, set->loop, idle_expired, set);
     deadline_list_init(&set->cancel_deadlines, set->loop, server_cancel_expired, set);
+    deadline_list_init(&set->recovery_deadlines, set->loop, server_recovery_expired, set);
     return true;
 }
 
@@ -112,6 +114,7 @@ void server_set_finish(struct server_set *set)
     deadline_list_finish(&set->connect_deadlines);
     deadline_list_finish(&set->idle_deadlines);
     deadline_list_finish(&set->cancel_deadlines);
+    deadline_list_finish(&set->recovery_deadlines);
 }
 
 void server_set_idle(struct server *server)

@@ -208,6 +208,7 @@ static void count_server(struct part *part, const struct server *server)
         row->servers_active++;
         break;
     case SERVER_TESTED:
+    case SERVER_RECOVERING:
         row->servers_tested++;
         break;
     case SERVER_CANCELING:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from peer import COPY_DONE, SYNC, bind, copy_data, execute, extended, parse, query, startup
+from peer import COPY_DONE, SYNC, bind, copy_data, execute, extended, parse, query, startup, tls_context
 from waiting import SLOW, await_that
 
 # What the client has said and read before it leaves. Each holds or half-holds a server.
@@ -59,6 +59,151 @@ def peer_error(peer, sql):
     if messages[-1].body != b"I":
         peer.ask(query("rollback"))
     return failed
+
+
+# States that cost the server: half a message was sent to it, or nothing of it is known to be whole.
+COSTLY = {"with half a big message"}
+
+
+@pytest.fixture(scope="module", params=["1 thread", "4 threads", "TLS"])
+def lone_server(request, shared_pooler, certificates):
+    """Makes peers of a pool of one server."""
+    tls, options = None, {}
+    if request.param == "TLS":
+        tls = tls_context(certificates.ca)
+        options = dict(client_tls_sslmode="require", client_tls_cert_file=certificates.certificate("server"),
+                       client_tls_key_file=certificates.key("server"), server_tls_sslmode="require")
+    under_test = shared_pooler(default_pool_size=1, worker_threads=1 if request.param == "1 thread" else 4, **options)
+    under_test.visitor = lambda: under_test.peer(timeout=20, tls=tls)
+    return under_test
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("state", [state for state in STATES if state not in COSTLY])
+def test_a_leaver_leaves_the_server_as_it_found_it(lone_server, cluster, state, way):
+    """PITFALLS rows 12, 13, 15: five leave one after the other, and the backend is the same one."""
+    with lone_server.visitor() as peer:
+        pid = peer.value("select pg_backend_pid()")
+    for _ in range(5):
+        leaver = lone_server.visitor()
+        if "pipeline" in state and way in ("Terminate",):
+            leaver.send(query("begin; select pg_sleep(0.1)"))
+        else:
+            STATES[state](leaver)
+        WAYS[way](leaver)
+    with lone_server.visitor() as peer:
+        assert peer.value("select pg_backend_pid()") == pid
+        assert peer.value("select now() = statement_timestamp()") == "t", "no transaction is open"
+        assert peer.value("select count(*) from pg_locks where locktype = 'relation' and relation = 'written'::regclass") == "0"
+    lone_server.await_pool(user="alice", cl_active=0, cl_waiting=0, sv_active=0, sv_idle=1)
+
+
+def sleepers(cluster, text):
+    return cluster.run(f"select count(*) from pg_stat_activity where state = 'active' and query like '%{text}%' "
+                       "and pid <> pg_backend_pid()")[0][0]
+
+
+def test_what_a_vanished_client_left_running_is_cancelled(pooler, cluster, worker_threads):
+    """PITFALLS row 14."""
+    under_test = pooler(default_pool_size=1, worker_threads=worker_threads)
+    for way in ("RST", "FIN", "half FIN"):
+        leaver = under_test.peer()
+        leaver.send(query("select pg_sleep(60), 'row 14'"))
+        await_that(lambda: sleepers(cluster, "row 14") == 1)
+        WAYS[way](leaver)
+        await_that(lambda: sleepers(cluster, "row 14") == 0, 0.7, "cancelled")
+        with under_test.peer() as peer:
+            assert peer.value("select 1") == "1"
+
+
+def test_a_query_behind_which_its_client_said_goodbye_runs_to_its_end(pooler, cluster):
+    under_test = pooler(default_pool_size=1, client_gone_timeout=1)
+    cluster.run("create table if not exists farewell (n int)", dbname="app")
+    cluster.run("truncate farewell; grant all on farewell to public", dbname="app")
+    leaver = under_test.peer()
+    leaver.send(query("insert into farewell select 1 from pg_sleep(1.5)"))
+    await_that(lambda: sleepers(cluster, "farewell") == 1)
+    WAYS["Terminate"](leaver)
+    with under_test.peer(timeout=20) as peer:
+        assert peer.value("select count(*) from farewell") == "1"
+
+
+def test_statements_that_commit_by_themselves_may_end(pooler, cluster):
+    under_test = pooler(default_pool_size=1, cancel_on_disconnect="never")
+    cluster.run("create table if not exists farewell (n int)", dbname="app")
+    cluster.run("truncate farewell; grant all on farewell to public", dbname="app")
+    leaver = under_test.peer()
+    leaver.send(query("insert into farewell select 1 from pg_sleep(0.5)"))
+    await_that(lambda: sleepers(cluster, "farewell") == 1)
+    leaver.reset()
+    with under_test.peer(timeout=20) as peer:
+        assert peer.value("select count(*) from farewell") == "1"
+        peer.ask(query("begin"))
+        peer.send(query("insert into farewell select 2 from pg_sleep(60)"))
+        await_that(lambda: sleepers(cluster, "select 2 from") == 1)
+        peer.reset()
+    await_that(lambda: sleepers(cluster, "select 2 from") == 0, 2, "a block is cancelled")
+
+
+def test_a_batch_without_its_sync_is_not_committed(pooler, cluster):
+    """PostgreSQL rolls it back when its client vanishes; a Sync of the pooler's would commit it."""
+    under_test = pooler(default_pool_size=1)
+    cluster.run("create table if not exists farewell (n int)", dbname="app")
+    cluster.run("truncate farewell; grant all on farewell to public", dbname="app")
+    with under_test.peer() as peer:
+        pid = peer.value("select pg_backend_pid()")
+    for way in WAYS.values():
+        leaver = under_test.peer()
+        leaver.send(parse("insert into farewell values (1)"), bind(), execute(), b"H\0\0\0\4")
+        leaver.read_until("C")
+        way(leaver)
+        leaver = under_test.peer()
+        leaver.send(parse("insert into farewell values (1)"), bind(), execute())
+        way(leaver)
+    with under_test.peer() as peer:
+        assert peer.value("select count(*) from farewell") == "0"
+        assert peer.value("select pg_backend_pid()") == pid
+
+
+def test_a_server_that_cannot_be_cleared_up_in_time_is_closed_and_cancelled(pooler, cluster):
+    """Its statement catches every cancel."""
+    under_test = pooler(default_pool_size=1, client_gone_timeout=1)
+    leaver = under_test.peer()
+    pid = leaver.value("select pg_backend_pid()")
+    leaver.send(query("""do $$ begin for n in 1..20 loop
+        begin perform pg_sleep(30), 'stubborn'; exception when query_canceled then null; end;
+        end loop; end $$"""))
+    await_that(lambda: sleepers(cluster, "stubborn") == 1)
+    leaver.reset()
+    with under_test.peer(timeout=20 * SLOW) as peer:
+        assert peer.value("select pg_backend_pid()") != pid
+    cluster.run(f"select pg_terminate_backend({pid})")
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_thousand_leavers_cause_no_login(pooler, cluster, worker_threads, size):
+    under_test = pooler(default_pool_size=size, worker_threads=worker_threads, cancel_max_inflight=4)
+    states = [lambda peer: peer.send(query("begin; select pg_sleep(1)")),
+              lambda peer: peer.send(query("copy written from stdin")),
+              lambda peer: peer.send(parse("select 1"), bind(), execute()),
+              lambda peer: peer.send(query("begin")),
+              lambda peer: peer.send(*(query("select pg_sleep(0.01)") for _ in range(5))),
+              lambda peer: peer.send(query("select repeat('x', 1000) from generate_series(1, 1000)"))]
+    ways = list(WAYS.values())
+    crowd = []
+    for number in range(1000):
+        leaver = under_test.peer(timeout=30 * SLOW)
+        states[number % len(states)](leaver)
+        crowd.append(leaver)
+        if len(crowd) == 20:
+            for place, one in enumerate(crowd):
+                ways[(number // 20 + place) % len(ways)](one)
+            crowd.clear()
+    with under_test.peer(timeout=30 * SLOW) as peer:
+        assert peer.value("select 'mine'") == "mine"
+    under_test.await_pool(10, user="alice", cl_active=0, cl_waiting=0, sv_active=0)
+    assert under_test.log().count("new connection to server") <= size
 
 
 def test_clean_leavers_change_no_server(pooler, cluster):

@@ -448,6 +448,107 @@ START_TEST(a_full_ring_has_no_room)
 }
 END_TEST
 
+static void *disown_all(void *tag, void *argument)
+{
+    (void)tag;
+    ++*(int *)argument;
+    return NULL;
+}
+
+static void *disown_none(void *tag, void *argument)
+{
+    (void)argument;
+    return tag;
+}
+
+START_TEST(what_a_client_left_is_answered_to_nobody)
+{
+    int disowned = 0;
+    ask_batch();
+    ask(LEDGER_QUERY);
+    answers_go_to_client("1");
+    ledger_disown(&ledger, disown_all, &disowned);
+    ck_assert_int_eq(disowned, 0);
+    ck_assert(ledger_head_is_clients(&ledger));
+    for (const char *type = "2TDDC"; *type; type++)
+        ck_assert_int_eq(answer(*type), LEDGER_TO_NOBODY);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    ck_assert_int_eq(answer('E'), LEDGER_TO_NOBODY);
+    ck_assert(!ledger.error_in_swallowed);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(the_poolers_own_stays_its_own_when_the_client_leaves)
+{
+    ask_ours(LEDGER_QUERY);
+    ask(LEDGER_QUERY);
+    ledger_disown(&ledger, disown_none, NULL);
+    ck_assert(!ledger_head_is_clients(&ledger));
+    ck_assert_int_eq(answer('E'), LEDGER_TO_NOBODY);
+    ck_assert(ledger.error_in_swallowed);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    ck_assert(ledger_head_is_clients(&ledger));
+}
+END_TEST
+
+START_TEST(tags_that_nobody_waits_for_are_given_up)
+{
+    int one, two, disowned = 0;
+    struct ledger_entry entry;
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_FORWARD, 0, &one);
+    ledger_expect(&ledger, LEDGER_CLOSE, LEDGER_SYNTHESIZE, '3', &two);
+    ask(LEDGER_SYNC);
+    ledger_disown(&ledger, disown_all, &disowned);
+    ck_assert_int_eq(disowned, 2);
+    ck_assert_int_eq(answer('1'), LEDGER_TO_NOBODY);
+    while (ledger_take_settled(&ledger, &entry))
+        ck_assert_ptr_null(entry.tag);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(an_execute_without_its_sync_is_known)
+{
+    ask(LEDGER_PARSE);
+    ck_assert(!ledger.executes_unsynced);
+    ask(LEDGER_BIND);
+    ask(LEDGER_EXECUTE);
+    ck_assert(ledger.executes_unsynced);
+    answers_go_to_client("12C");
+    ck_assert(ledger.executes_unsynced);
+    ask_ours(LEDGER_QUERY);
+    ck_assert(!ledger.executes_unsynced && !ledger.is_unsynced);
+}
+END_TEST
+
+/* The Sync that came with the COPY may have been read before the COPY failed, or behind it. */
+START_TEST(the_answer_to_a_query_ends_the_doubt_about_syncs)
+{
+    for (int readies = 1; readies <= 2; readies++) {
+        ledger_init(&ledger);
+        ask(LEDGER_PARSE);
+        ask(LEDGER_BIND);
+        ask(LEDGER_EXECUTE);
+        ask(LEDGER_SYNC);
+        answers_go_to_client("12G");
+        ask_ours(LEDGER_COPY_END);
+        ask_ours(LEDGER_SYNC);
+        answers_go_to_client("E");
+        ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+        ck_assert(!ledger_is_free(&ledger));
+        ask_ours(LEDGER_QUERY);
+        if (readies == 2)
+            ck_assert_int_eq(ready('I'), LEDGER_READY);
+        ck_assert_int_eq(answer('I'), LEDGER_TO_NOBODY);
+        ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+        ck_assert(ledger_is_free(&ledger));
+    }
+}
+END_TEST
+
 Suite *suite_ledger_ledger(void)
 {
     const TTest *const tests[] = {
@@ -488,6 +589,11 @@ Suite *suite_ledger_ledger(void)
         abandoning_settles_everything,
         the_ring_wraps_around,
         a_full_ring_has_no_room,
+        what_a_client_left_is_answered_to_nobody,
+        the_poolers_own_stays_its_own_when_the_client_leaves,
+        tags_that_nobody_waits_for_are_given_up,
+        an_execute_without_its_sync_is_known,
+        the_answer_to_a_query_ends_the_doubt_about_syncs,
     };
     Suite *suite = suite_create("ledger/ledger");
     TCase *all = tcase_create("all");

@@ -242,6 +242,25 @@ START_TEST(a_change_of_the_server_may_count_for_the_client)
 }
 END_TEST
 
+/* The client's part is given up at once, the server learns what became of it. */
+START_TEST(what_a_client_that_left_had_parsed_stays_with_the_server)
+{
+    for (int done = 0; done <= 1; done++) {
+        struct shared_statement *shared = statement("select 1");
+        struct statement_delta *delta = server_statements_define(&server, shared);
+        struct statement_delta *name = client_statements_define(&client, &table, "s", shared);
+        ck_assert_ptr_null(statement_delta_disown(name, &table));
+        ck_assert_ptr_eq(statement_delta_disown(delta, &table), delta);
+        client_statements_clear(&client, &table);
+        statement_delta_settle(delta, done, NULL, NULL, &server);
+        struct server_statement *held = server_statements_find(&server, shared);
+        ck_assert(done ? held && held->is_confirmed : !held);
+        statement_release(&table, shared);
+        ck_assert_ptr_null(table.by_digest);
+    }
+}
+END_TEST
+
 Suite *suite_ledger_statements(void)
 {
     const TTest *const tests[] = {
@@ -262,6 +281,7 @@ Suite *suite_ledger_statements(void)
         forgetting_spares_what_is_not_confirmed,
         a_failed_parse_leaves_the_name_that_was_defined_behind_it,
         a_change_of_the_server_may_count_for_the_client,
+        what_a_client_that_left_had_parsed_stays_with_the_server,
     };
     Suite *suite = suite_create("ledger/statements");
     TCase *all = tcase_create("all");
