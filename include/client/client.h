@@ -70,6 +70,12 @@ struct client {
     struct told_parameters told;
     struct client_statements statements;
 
+    uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */
+    uint32_t unnamed_count; /* the number of its last unnamed Parse */
+    uint32_t unnamed_unit;  /* the Sync unit, plus one, in which the server's is made or found to be
+                               its own */
+    struct unnamed_parse *unnamed_kept[2]; /* of src/client/unnamed; NULL: none */
+
     uint32_t
         pass; /* bytes still to come of a message that is being passed on (or dropped) in parts */
     bool pass_to_server;
@@ -162,6 +168,9 @@ bool attach_send_prefix(struct client *client);
 void attach_part(struct client *client); /* the server is clean and the mode says so */
 void attach_leave(struct client *client,
                   const char *reason); /* the client ends: server and queue are left */
+
+/* client/unnamed: forgets what was kept. */
+void unnamed_finish(struct client *client);
 
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;

@@ -11,6 +11,10 @@
  * error in an extended-protocol message everything up to the next Sync is skipped, Query and
  * FunctionCall too.
  *
+ * Of the unnamed statement it keeps what was confirmed: whose the server holds, and what its owner
+ * (the client) has, for they differ once a client changes servers. Only answers count: a Parse that
+ * was skipped leaves both as they were.
+ *
  * No I/O, no clock, no allocation. Called only on the loop that the server is on.
  */
 #pragma once
@@ -49,22 +53,33 @@ enum ledger_outcome {
 
 struct ledger_entry {
     uint8_t kind, action, outcome;
-    uint8_t answer; /* SYNTHESIZE: the type byte to say ('1', '3') */
-    void *tag;      /* the caller's; NULL: nobody needs to hear of it */
+    uint8_t answer;   /* SYNTHESIZE: the type byte to say ('1', '3') */
+    uint32_t unnamed; /* what its success makes of the unnamed statement; 0: it is not concerned */
+    void *tag;        /* the caller's; NULL: nobody needs to hear of it */
+};
+
+/* An unnamed statement, as a number: each unnamed Parse of a client has its own, from
+ * LEDGER_UNNAMED_FIRST on. Zero is none, too, where the whole says what there is. */
+enum {
+    LEDGER_UNNAMED_NONE = 1,
+    LEDGER_UNNAMED_UNKNOWN, /* none, or some other client's */
+    LEDGER_UNNAMED_FIRST,
 };
 
 struct ledger {
     struct ledger_entry entries[LEDGER_ENTRIES];
     uint32_t settled, head,
         tail; /* free-running: [settled, head) has outcomes to be taken, [head, tail) is owed */
-    uint32_t syncs;          /* entries owed that end in a ReadyForQuery */
-    uint32_t doubtful_syncs; /* dropped at a CopyInResponse; answered after all if the COPY fails
-                                before the server has read them */
-    uint8_t status;          /* of the last ReadyForQuery: 'I', 'T', 'E' */
-    bool is_skipping;        /* an error came and its Sync was not sent yet */
-    bool is_unsynced;        /* extended messages were sent behind the last Sync or Query */
-    bool executes_unsynced;  /* an Execute is among them: a Sync would commit what it did */
-    bool copy_in;            /* CopyInResponse came, its end (CommandComplete or error) not */
+    uint32_t syncs;             /* entries owed that end in a ReadyForQuery */
+    uint32_t doubtful_syncs;    /* dropped at a CopyInResponse; answered after all if the COPY fails
+                                   before the server has read them */
+    uint32_t unnamed;           /* what the server holds; the numbers are those of one client */
+    uint32_t unnamed_of_client; /* what the client would find on a connection of its own */
+    uint8_t status;             /* of the last ReadyForQuery: 'I', 'T', 'E' */
+    bool is_skipping;           /* an error came and its Sync was not sent yet */
+    bool is_unsynced;           /* extended messages were sent behind the last Sync or Query */
+    bool executes_unsynced;     /* an Execute is among them: a Sync would commit what it did */
+    bool copy_in;               /* CopyInResponse came, its end (CommandComplete or error) not */
     bool copy_out;
     bool copy_both;
     bool copy_ended; /* during copy_in: the client's CopyDone or CopyFail was sent already */
@@ -85,6 +100,12 @@ static inline bool ledger_has_room(const struct ledger *ledger, uint32_t count)
  * leaves no entry: the server ignores it. */
 void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_action action,
                    uint8_t answer, void *tag);
+
+/* The message that was expected last is about the unnamed statement: a Parse (its number), or a
+ * Close (NONE). What the client asked itself counts for the client, too. */
+void ledger_note_unnamed(struct ledger *ledger, uint32_t unnamed);
+/* Something owed may still change what is known of the unnamed statement. */
+bool ledger_unnamed_is_open(const struct ledger *ledger);
 
 enum ledger_verdict {
     LEDGER_TO_CLIENT,  /* forward this message */

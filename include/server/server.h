@@ -104,7 +104,7 @@ struct server {
     struct error swallowed_error; /* what the pooler's own message was answered */
 
     uint32_t dirt;          /* session state that clients may have left on it: enum session_kind */
-    uint64_t unnamed_owner; /* id of the client whose unnamed statement it holds; 0: nobody's */
+    uint64_t unnamed_owner; /* id of the client whose numbers ledger.unnamed has; 0: nobody's yet */
     uint32_t process;       /* BackendKeyData */
     uint8_t cancel_key[256];
     uint32_t cancel_key_size;

@@ -45,7 +45,6 @@ bool attach_send_prefix(struct client *client)
         client_close(client, "out of memory");
         return false;
     }
-    server->unnamed_owner = 0; /* a simple Query drops it */
     for (int i = 0; i < queries; i++)
         ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
     client->prefix_left = (uint8_t)queries;
@@ -105,6 +104,9 @@ static bool take(struct client *client, struct server *server)
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
     client->prefix_left = 0;
+    server->ledger.unnamed_of_client = client->unnamed;
+    if (client->is_session_mode)
+        server->ledger.unnamed = LEDGER_UNNAMED_UNKNOWN; /* for who has it next */
     client->unit_has_begun = false;
     client->flush_was_sent = client->withheld_sync = false;
     client_move_state(client, CLIENT_ACTIVE);
@@ -261,6 +263,7 @@ void attach_part(struct client *client)
     bool must_reset = client->set->config->settings.server_reset_query_always != 0;
     client->server = NULL;
     client->touched = 0;
+    client->unnamed = server->ledger.unnamed_of_client;
     deadline_clear(&client->deadline);
     client_move_state(client, CLIENT_IDLE);
     stream_resume(&client->stream);
@@ -390,6 +393,7 @@ static void gone(struct server *server, const struct error *why, bool told)
 {
     struct client *client = server->owner;
     client->server = NULL;
+    client->unnamed = server->ledger.unnamed_of_client;
     drop_cancel(client);
     hear_abandoned(client, server);
     if (client->state == CLIENT_CLOSED)

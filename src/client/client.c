@@ -106,6 +106,7 @@ void client_accept(struct client_set *set, int fd, const struct address *peer,
 static void free_client(struct client *client)
 {
     client_statements_clear(&client->statements, &client->set->statements);
+    unnamed_finish(client);
     wanted_parameters_finish(&client->wanted);
     memory_wipe(client->cancel_key, sizeof(client->cancel_key));
     if (client->pool != NULL)

@@ -205,14 +205,6 @@ static enum take parse_whole(struct request_walk *walk, const struct message *me
     return take;
 }
 
-static enum take forward(struct request_walk *walk, const struct message *message,
-                         enum ledger_kind kind)
-{
-    enum take take = request_forward(walk, message);
-    expect(walk->client, kind, LEDGER_FORWARD, 0, NULL);
-    return take;
-}
-
 /* Names that are not all there yet: waits for them alone, for the whole may be large. */
 static enum take want_more(struct request_walk *walk, const struct message *message)
 {
@@ -225,15 +217,12 @@ static enum take want_more(struct request_walk *walk, const struct message *mess
 
 enum take prepared_parse(struct request_walk *walk, const struct message *message)
 {
-    if (message->body.size > 0 && message->body.data[0] == 0) {
-        walk->client->server->unnamed_owner = walk->client->id;
-        session_note_parse(walk->client, message);
-        return forward(walk, message, LEDGER_PARSE);
-    }
+    if (message->body.size > 0 && message->body.data[0] == 0)
+        return unnamed_parse(walk, message);
     if (message->body.size == 0 && message->size > MESSAGE_HEAD)
         return want_more(walk, message);
     if (!walk->client->tracks_statements)
-        return forward(walk, message, LEDGER_PARSE);
+        return request_forward_expecting(walk, message, LEDGER_PARSE);
     if (message->body.size + MESSAGE_HEAD < message->size)
         return request_want_whole(walk, message);
     if (depends_on_earlier_unit(walk->client))
@@ -266,7 +255,7 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
             return TAKE_STOP;
     }
     if (name == bind->statement)
-        return forward(walk, message, LEDGER_BIND);
+        return request_forward_expecting(walk, message, LEDGER_BIND);
     size_t portal = strlen(bind->portal) + 1;
     size_t names = portal + strlen(bind->statement) + 1;
     uint8_t memory[8];
@@ -286,20 +275,6 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     return TAKE_NEXT;
 }
 
-/* The unnamed statement that the server holds may be another client's: it is closed in front, so
- * that PostgreSQL says that there is none. */
-static bool hide_foreign_unnamed(struct request_walk *walk)
-{
-    struct client *client = walk->client;
-    if (client->server->unnamed_owner == client->id || client->server->unnamed_owner == 0)
-        return true;
-    if (!put_close(walk, ""))
-        return false;
-    client->server->unnamed_owner = 0;
-    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, NULL);
-    return true;
-}
-
 enum take prepared_bind(struct request_walk *walk, const struct message *message)
 {
     struct bind_message bind;
@@ -307,12 +282,10 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
     bool is_whole = message->body.size + MESSAGE_HEAD == message->size;
     if (!bind_message_read(message->body, &bind, &need_more))
         return is_whole ? malformed(walk) : want_more(walk, message);
-    if (bind.statement[0] == 0) {
-        session_touch(walk->client, walk->client->unnamed_touches);
-        return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_BIND) : TAKE_STOP;
-    }
+    if (bind.statement[0] == 0)
+        return unnamed_bind(walk, message);
     if (!walk->client->tracks_statements)
-        return forward(walk, message, LEDGER_BIND);
+        return request_forward_expecting(walk, message, LEDGER_BIND);
     if (depends_on_earlier_unit(walk->client))
         return request_hold(walk);
     return bind_named(walk, message, &bind);
@@ -323,13 +296,14 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
     struct client *client = walk->client;
     struct target_message target;
     if (!target_message_read(message->body, &target))
-        return forward(walk, message, LEDGER_DESCRIBE); /* PostgreSQL says what is wrong */
+        return request_forward_expecting(walk, message,
+                                         LEDGER_DESCRIBE); /* PostgreSQL says what is wrong */
     if (target.kind != 'S')
-        return forward(walk, message, LEDGER_DESCRIBE);
+        return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
     if (target.name[0] == 0)
-        return hide_foreign_unnamed(walk) ? forward(walk, message, LEDGER_DESCRIBE) : TAKE_STOP;
+        return unnamed_describe(walk, message);
     if (!client->tracks_statements)
-        return forward(walk, message, LEDGER_DESCRIBE);
+        return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
     if (depends_on_earlier_unit(client))
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);
@@ -337,7 +311,7 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
     if (named && !make_held(walk, named->statement))
         return TAKE_STOP;
     if (name == target.name)
-        return forward(walk, message, LEDGER_DESCRIBE);
+        return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
     uint8_t memory[STATEMENT_NAME_SIZE + 16];
     struct bytes out = bytes_over(memory, sizeof(memory));
     build_target(&out, 'D', 'S', name);
@@ -354,9 +328,11 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
     struct client *client = walk->client;
     struct target_message target;
     if (!target_message_read(message->body, &target))
-        return forward(walk, message, LEDGER_CLOSE);
-    if (target.kind != 'S' || target.name[0] == 0 || !client->tracks_statements)
-        return forward(walk, message, LEDGER_CLOSE);
+        return request_forward_expecting(walk, message, LEDGER_CLOSE);
+    if (target.kind == 'S' && target.name[0] == 0)
+        return unnamed_close(walk, message);
+    if (target.kind != 'S' || !client->tracks_statements)
+        return request_forward_expecting(walk, message, LEDGER_CLOSE);
     if (depends_on_earlier_unit(client))
         return request_hold(walk);
     struct statement_delta *delta =

@@ -125,8 +125,8 @@ void requests_begin(struct client *client)
     stats->xacts++;
 }
 
-static enum take forward_expecting(struct request_walk *walk, const struct message *message,
-                                   enum ledger_kind kind)
+enum take request_forward_expecting(struct request_walk *walk, const struct message *message,
+                                    enum ledger_kind kind)
 {
     struct client *client = walk->client;
     enum take take = request_forward(walk, message);
@@ -139,7 +139,7 @@ static enum take forward_expecting(struct request_walk *walk, const struct messa
 static enum take forward_unit_end(struct request_walk *walk, const struct message *message,
                                   enum ledger_kind kind)
 {
-    enum take take = forward_expecting(walk, message, kind);
+    enum take take = request_forward_expecting(walk, message, kind);
     walk->client->unit_has_begun = false;
     walk->client->unit++;
     return take;
@@ -195,24 +195,23 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
     bool is_shared = !client->is_session_mode; /* others' statements are on the server, too */
     switch (message->type) {
     case 'Q':
-        client->server->unnamed_owner = 0;
         if (is_shared)
             session_note_query(client, message);
         return forward_unit_end(walk, message, LEDGER_QUERY);
     case 'P':
         return is_shared ? prepared_parse(walk, message)
-                         : forward_expecting(walk, message, LEDGER_PARSE);
+                         : request_forward_expecting(walk, message, LEDGER_PARSE);
     case 'B':
         return is_shared ? prepared_bind(walk, message)
-                         : forward_expecting(walk, message, LEDGER_BIND);
+                         : request_forward_expecting(walk, message, LEDGER_BIND);
     case 'D':
         return is_shared ? prepared_describe(walk, message)
-                         : forward_expecting(walk, message, LEDGER_DESCRIBE);
+                         : request_forward_expecting(walk, message, LEDGER_DESCRIBE);
     case 'C':
         return is_shared ? prepared_close(walk, message)
-                         : forward_expecting(walk, message, LEDGER_CLOSE);
+                         : request_forward_expecting(walk, message, LEDGER_CLOSE);
     case 'E':
-        return forward_expecting(walk, message, LEDGER_EXECUTE);
+        return request_forward_expecting(walk, message, LEDGER_EXECUTE);
     case 'S':
         return take_sync(walk, message);
     case 'F':
@@ -438,6 +437,8 @@ void requests_process(struct client *client)
     while (take_one(&walk) == TAKE_NEXT)
         if (client->state == CLIENT_CLOSED)
             return;
+    if (walk.unnamed_parse)
+        unnamed_keep(&walk);
     if (client->state == CLIENT_CLOSED || !request_flush(&walk))
         return;
     /* The end of a COPY that had failed brings no ReadyForQuery: nothing else would part them. */

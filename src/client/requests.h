@@ -9,6 +9,7 @@ enum take { TAKE_NEXT, TAKE_STOP };
 struct request_walk {
     struct client *client;
     size_t run;
+    const uint8_t *unnamed_parse; /* the last unnamed Parse in this input that no Bind follows */
 };
 
 /* Sends the run. False: the client is closed. */
@@ -19,6 +20,9 @@ bool request_put(struct request_walk *walk, const void *data, size_t size);
 bool request_drop(struct request_walk *walk, size_t size);
 /* Sends the message as it is: what is there now, the rest as it comes. */
 enum take request_forward(struct request_walk *walk, const struct message *message);
+/* The same, and its answer is expected: it goes to the client. */
+enum take request_forward_expecting(struct request_walk *walk, const struct message *message,
+                                    enum ledger_kind kind);
 /* Waits until the whole message is there. */
 enum take request_want_whole(struct request_walk *walk, const struct message *message);
 /* Waits until the ledger has moved. */
@@ -40,3 +44,11 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
 enum take prepared_bind(struct request_walk *walk, const struct message *message);
 enum take prepared_describe(struct request_walk *walk, const struct message *message);
 enum take prepared_close(struct request_walk *walk, const struct message *message);
+
+/* The unnamed statement in transaction mode (src/client/unnamed.c). */
+enum take unnamed_parse(struct request_walk *walk, const struct message *message);
+enum take unnamed_bind(struct request_walk *walk, const struct message *message);
+enum take unnamed_describe(struct request_walk *walk, const struct message *message);
+enum take unnamed_close(struct request_walk *walk, const struct message *message);
+/* The walk's last unnamed Parse may be needed later, and its bytes are about to go. */
+void unnamed_keep(struct request_walk *walk);

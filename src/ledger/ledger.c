@@ -96,6 +96,29 @@ void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_act
     settle_what_waits_for_nothing(ledger);
 }
 
+void ledger_note_unnamed(struct ledger *ledger, uint32_t unnamed)
+{
+    entry_at(ledger, ledger->tail - 1)->unnamed = unnamed;
+}
+
+bool ledger_unnamed_is_open(const struct ledger *ledger)
+{
+    for (uint32_t i = ledger->head; i != ledger->tail; i++) {
+        const struct ledger_entry *entry = &ledger->entries[i % LEDGER_ENTRIES];
+        if (entry->unnamed != 0 || entry->kind == LEDGER_QUERY)
+            return true;
+    }
+    return false;
+}
+
+static void set_unnamed(struct ledger *ledger, const struct ledger_entry *entry, uint32_t on_server,
+                        uint32_t of_client)
+{
+    ledger->unnamed = on_server;
+    if (entry->action == LEDGER_FORWARD)
+        ledger->unnamed_of_client = of_client;
+}
+
 static struct ledger_entry *head_of(struct ledger *ledger)
 {
     return ledger->head == ledger->tail ? NULL : entry_at(ledger, ledger->head);
@@ -113,6 +136,8 @@ static enum ledger_verdict answer_ends(struct ledger *ledger, uint8_t kind)
     if (!head || head->kind != kind)
         return LEDGER_UNASKED;
     enum ledger_verdict verdict = verdict_for(head);
+    if (head->unnamed != 0)
+        set_unnamed(ledger, head, head->unnamed, head->unnamed);
     settle_head(ledger, LEDGER_DONE);
     settle_what_waits_for_nothing(ledger);
     return verdict;
@@ -202,6 +227,8 @@ static enum ledger_verdict match_error(struct ledger *ledger)
         ledger->doubtful_syncs = 0;
     if (ends_in_ready(head->kind))
         return verdict;
+    if (head->unnamed != 0) /* dropped, unless the message itself was not well-formed */
+        set_unnamed(ledger, head, LEDGER_UNNAMED_UNKNOWN, LEDGER_UNNAMED_NONE);
     settle_head(ledger, LEDGER_FAILED);
     while ((head = head_of(ledger)) && head->kind != LEDGER_SYNC)
         settle_head(ledger, LEDGER_SKIPPED);
@@ -228,6 +255,8 @@ static enum ledger_verdict match_ready(struct ledger *ledger, uint8_t status)
     if (!head || !ends_in_ready(head->kind))
         return LEDGER_UNASKED;
     bool is_ours = head->action != LEDGER_FORWARD;
+    if (head->kind == LEDGER_QUERY)
+        set_unnamed(ledger, head, LEDGER_UNNAMED_NONE, LEDGER_UNNAMED_NONE);
     ledger->status = status;
     ledger->copy_in = ledger->copy_out = ledger->copy_both = false;
     settle_head(ledger, LEDGER_DONE);

@@ -36,7 +36,6 @@ static bool say_query(struct server *server, const char *text)
     uint8_t memory[64];
     struct bytes out = bytes_over(memory, sizeof(memory));
     build_query(&out, text);
-    server->unnamed_owner = 0; /* a simple Query drops it */
     return say(server, out.data, out.size, LEDGER_QUERY);
 }
 

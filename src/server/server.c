@@ -196,7 +196,6 @@ static bool start_reset(struct server *server)
     usec_t limit = server->set->config->settings.server_connect_timeout;
     deadline_set(&server->set->connect_deadlines, &server->deadline,
                  loop_now(server->set->loop) + (limit > 0 ? limit : RESET_LIMIT));
-    server->unnamed_owner = 0;
     server_move_state(server, SERVER_TESTED);
     return true;
 }

@@ -212,6 +212,28 @@ script("unnamed_statement_is_replaced", parse("select 1") + parse("select 2") + 
 script("unnamed_statement_survives_a_failed_bind", parse("select $1::int") + SYNC, None, bind("x") + execute() + SYNC, None,
        bind("6") + execute() + SYNC, None)
 
+script("unnamed_statement_is_dropped_by_a_query", parse("select 1") + SYNC, None, query("select 2"), None, bind() + execute() + SYNC, None,
+       describe_statement() + SYNC, None)
+script("unnamed_statement_is_dropped_by_a_query_that_fails", parse("select 1") + SYNC, None, query("selec"), None, bind() + execute() + SYNC, None)
+script("unnamed_statement_is_dropped_by_a_parse_that_fails", parse("select 1") + SYNC, None, parse("selec") + SYNC, None,
+       bind() + execute() + SYNC, None)
+script("unnamed_statement_survives_a_parse_that_is_skipped", parse("select 1") + SYNC, None, parse("selec", "bad") + parse("select 2") + SYNC,
+       None, bind() + execute() + SYNC, None)
+script("unnamed_statement_survives_a_query_that_is_skipped", parse("select 1") + SYNC, None, bind(statement="none") + query("select 2") + SYNC,
+       None, bind() + execute() + SYNC, None)
+script("unnamed_statement_is_closed", parse("select 1") + SYNC, None, close_statement() + SYNC, None, bind() + execute() + SYNC, None)
+script("unnamed_statement_is_closed_in_its_own_batch", parse("select 1") + close_statement() + bind() + execute() + SYNC, None)
+script("unnamed_statement_survives_a_close_that_is_skipped", parse("select 1") + SYNC, None, bind(statement="none") + close_statement() + SYNC,
+       None, bind() + execute() + SYNC, None)
+script("unnamed_statement_pipelined_over_syncs", parse("select 1") + SYNC + bind() + execute() + SYNC + parse("select 2", "two") +
+       parse("selec") + SYNC + bind() + execute() + SYNC + query("select 3") + bind() + SYNC, ready(6))
+script("unnamed_statement_behind_a_skipped_parse_pipelined", parse("select 1") + SYNC + bind(statement="none") + parse("select 2") + SYNC +
+       bind() + execute() + SYNC, ready(3))
+script("unnamed_statement_bound_twice", parse("select 1") + SYNC, None, bind() + execute() + bind() + execute() + SYNC, None)
+script("unnamed_statement_in_a_transaction", parse("select $1::int") + SYNC, None, extended("begin") + SYNC, None, bind("1") + SYNC, None,
+       parse("select $1::int + 1") + SYNC, None, bind("1") + execute() + SYNC, None, extended("rollback") + SYNC, None)
+script("unnamed_statement_when_there_was_none", bind() + execute() + SYNC, None, describe_statement() + SYNC, None)
+
 # Named statements.
 
 script("named_statement", parse("select $1::int + 1", "s1") + describe_statement("s1") + SYNC, None,
