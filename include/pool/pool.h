@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/table.h"
 #include "config/snapshot.h"
 #include "pool/limits.h"
@@ -56,6 +57,9 @@ struct pool_stats {
     uint64_t server_assignments, xacts, queries, received, sent;
     uint64_t xact_time, query_time, wait_time; /* microseconds */
     uint64_t client_parses, server_parses, binds, client_logins;
+    /* Beyond PgBouncer's: how the times are spread. A server that was there at once is no wait. */
+    struct histogram waits, queries_took, xacts_took, logins_took;
+    uint64_t login_time; /* from accept to the login answer */
 };
 
 struct pool_shard {

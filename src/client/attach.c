@@ -179,10 +179,13 @@ void attach_granted(struct pool_waiter *waiter, struct pool_member *member)
         return;
     }
     usec_t waited = now_of(client) - client->wait_start;
-    if (take(client, server))
-        pool_stats(client->pool, client->set->worker)->wait_time += (uint64_t)waited;
-    else
+    struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
+    if (take(client, server)) {
+        stats->wait_time += (uint64_t)waited;
+        histogram_add(&stats->waits, waited);
+    } else {
         acquire(client, client->wait_start); /* it was dead: the client's turn is still its own */
+    }
 }
 
 void attach_refused(struct pool_waiter *waiter, const struct error *why)
@@ -326,10 +329,12 @@ static void end_request(struct client *client, const struct ledger *ledger)
     if (client->is_in_request && ledger_is_empty(ledger)) {
         client->is_in_request = false;
         stats->query_time += (uint64_t)(now - client->query_start);
+        histogram_add(&stats->queries_took, now - client->query_start);
     }
     if (client->is_in_transaction && ledger->status == 'I' && !client->is_in_request) {
         client->is_in_transaction = false;
         stats->xact_time += (uint64_t)(now - client->xact_start);
+        histogram_add(&stats->xacts_took, now - client->xact_start);
     }
 }
 

@@ -288,6 +288,15 @@ static void arm_idle(struct client *client)
                      loop_now(client->set->loop) + effective.client_idle_timeout);
 }
 
+static void note_login(struct client *client)
+{
+    struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
+    usec_t took = loop_now(client->set->loop) - client->connect_time;
+    stats->client_logins++;
+    stats->login_time += (uint64_t)took;
+    histogram_add(&stats->logins_took, took);
+}
+
 /* Takes the reference of `welcome` over. */
 static void say_welcome(struct client *client, struct pool_welcome *welcome)
 {
@@ -299,7 +308,7 @@ static void say_welcome(struct client *client, struct pool_welcome *welcome)
     pool_welcome_release(welcome);
     if (!end_answer(client, &out))
         return;
-    pool_stats(client->pool, client->set->worker)->client_logins++;
+    note_login(client);
     requests_start(client);
     arm_idle(client);
 }

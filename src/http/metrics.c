@@ -163,6 +163,67 @@ static void put_pools(struct bytes *out, const struct report *report)
     }
 }
 
+struct spread {
+    const char *name, *help;
+    size_t histogram, sum; /* in struct pool_stats */
+};
+
+#define SPREAD(name, field, sum, help)                                                             \
+    {                                                                                              \
+        name, help, offsetof(struct pool_stats, field), offsetof(struct pool_stats, sum)           \
+    }
+
+static const struct spread spreads[] = {
+    SPREAD("wait_duration_seconds", waits, wait_time,
+           "How long clients waited for a server; a server that was there at once is no wait"),
+    SPREAD("query_duration_seconds", queries_took, query_time, "How long queries took"),
+    SPREAD("transaction_duration_seconds", xacts_took, xact_time, "How long transactions took"),
+    SPREAD("login_duration_seconds", logins_took, login_time,
+           "How long logins took, from accept to the answer"),
+};
+
+/* Every other bucket of ours, so that a thousand pools stay readable; none of a pool where nothing
+ * happened. */
+static void put_spread(struct bytes *out, const struct spread *spread,
+                       const struct report_pool *pool)
+{
+    const char *stats = (const char *)&pool->stats;
+    struct histogram histogram;
+    uint64_t sum, count = 0;
+    memcpy(&histogram, stats + spread->histogram, sizeof(histogram));
+    memcpy(&sum, stats + spread->sum, sizeof(sum));
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        count += histogram.counts[i];
+    if (count == 0)
+        return;
+    uint64_t so_far = 0;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        so_far += histogram.counts[i];
+        if (i % 2 != 0)
+            continue;
+        bytes_format(out, "pgweir_%s_bucket{", spread->name);
+        put_pool_labels(out, pool);
+        bytes_format(out, ",le=\"%.6f\"} %" PRIu64 "\n", (double)histogram_bound(i) / 1e6, so_far);
+    }
+    bytes_format(out, "pgweir_%s_bucket{", spread->name);
+    put_pool_labels(out, pool);
+    bytes_format(out, ",le=\"+Inf\"} %" PRIu64 "\npgweir_%s_count{", count, spread->name);
+    put_pool_labels(out, pool);
+    bytes_format(out, "} %" PRIu64 "\npgweir_%s_sum{", count, spread->name);
+    put_pool_labels(out, pool);
+    bytes_text(out, "} ");
+    put_amount(out, sum, VALUE_SECONDS);
+}
+
+static void put_spreads(struct bytes *out, const struct report *report)
+{
+    for (size_t i = 0; i < sizeof(spreads) / sizeof(spreads[0]); i++) {
+        put_family(out, spreads[i].name, "histogram", "seconds", spreads[i].help);
+        for (size_t row = 0; row < report->count; row++)
+            put_spread(out, &spreads[i], &report->pools[row]);
+    }
+}
+
 static void put_process(struct bytes *out, const struct page *page)
 {
     put_family(out, "build", "info", NULL, "Version of pgweir");
@@ -241,5 +302,6 @@ void metrics_render(struct page *page)
     put_process(&page->out, page);
     put_pools(&page->out, page->report);
     put_counters(&page->out, page->report);
+    put_spreads(&page->out, page->report);
     bytes_text(&page->out, "# EOF\n");
 }

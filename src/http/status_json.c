@@ -42,6 +42,15 @@ static const char *mode_name(enum pool_mode mode)
     return "";
 }
 
+/* Buckets as they stand in base/histogram. */
+static void put_histogram(struct bytes *out, const char *name, const struct histogram *histogram)
+{
+    bytes_format(out, "\"%s\":[", name);
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        bytes_format(out, i > 0 ? ",%" PRIu64 : "%" PRIu64, histogram->counts[i]);
+    bytes_u8(out, ']');
+}
+
 static void put_pool(struct bytes *out, const struct report_pool *pool)
 {
     const struct pool_stats *stats = &pool->stats;
@@ -58,8 +67,12 @@ static void put_pool(struct bytes *out, const struct report_pool *pool)
                  pool->max_wait);
     bytes_format(out, "\"xacts\":%" PRIu64 ",\"queries\":%" PRIu64 ",\"query_us\":%" PRIu64 ",",
                  stats->xacts, stats->queries, stats->query_time);
-    bytes_format(out, "\"wait_us\":%" PRIu64 ",\"assignments\":%" PRIu64 "}", stats->wait_time,
+    bytes_format(out, "\"wait_us\":%" PRIu64 ",\"assignments\":%" PRIu64 ",", stats->wait_time,
                  stats->server_assignments);
+    put_histogram(out, "waits", &stats->waits);
+    bytes_u8(out, ',');
+    put_histogram(out, "took", &stats->queries_took);
+    bytes_u8(out, '}');
 }
 
 static void put_option(struct bytes *out, const struct settings *settings,

@@ -63,8 +63,10 @@ def parse_metrics(text):
                 assert kind != "UNIT" or name.endswith("_" + rest)
             continue
         name, labels, value = SAMPLE.match(line).groups()
-        suffix = {"counter": "_total", "info": "_info"}.get(last, "")
-        assert name == current + suffix, line
+        if last == "histogram":
+            assert name in {current + "_bucket", current + "_count", current + "_sum"}, line
+        else:
+            assert name == current + {"counter": "_total", "info": "_info"}.get(last, ""), line
         assert (name, labels) not in samples, line
         samples[name, labels] = float(value)
     return samples
@@ -100,6 +102,27 @@ def test_counters_and_gauges_follow_what_clients_do(endpoint, worker_threads):
     assert samples["pgweir_query_seconds_total", pool] > 0
     peer.ask(query("commit"))
     assert under_test.samples()["pgweir_pool_servers", pool + ',state="idle"'] == 1
+
+
+def test_histograms_add_up(endpoint):
+    under_test = endpoint()
+    pool = labels(database="app", user="alice")
+    peer = under_test.pooler.peer()
+    for _ in range(7):
+        peer.ask(query("select 1"))
+    peer.ask(query("select pg_sleep(0.3)"))
+    samples = under_test.samples()
+    for name, count in (("query", 8), ("transaction", 8), ("login", 1)):
+        name = f"pgweir_{name}_duration_seconds"
+        buckets = [(float(each.split('le="')[1].rstrip('"')), value) for (of, each), value in samples.items() if of == name + "_bucket"]
+        assert [value for _, value in buckets] == sorted(value for _, value in buckets)
+        assert buckets[-1] == (float("inf"), count) == (float("inf"), samples[name + "_count", pool])
+        assert samples[name + "_sum", pool] > 0
+    assert next(value for bound, value in buckets if bound > 60) == 1
+    slow = {float(each.split('le="')[1].rstrip('"')): value for (of, each), value in samples.items()
+            if of == "pgweir_query_duration_seconds_bucket"}
+    assert slow[0.262144] <= 7 and slow[67.108864] == 8
+    assert not any(name.startswith("pgweir_wait_duration") for name, _ in samples)
 
 
 def test_names_that_the_configuration_does_not_know_are_other(endpoint, cluster):
