@@ -85,6 +85,8 @@ struct client {
     bool unit_has_begun;    /* something of the current Sync unit was sent */
     bool tracks_statements; /* named statements are mapped (transaction and statement mode) */
     bool is_session_mode;   /* keeps its server until it leaves */
+    bool is_statement_mode; /* no transaction may stay open behind a ReadyForQuery */
+    bool awaits_rollback;   /* statement mode: its transaction is being rolled back */
     bool needs_server;      /* a message in the input buffer cannot go on without one */
     bool skips_unit; /* an error was answered without a server: what follows is dropped up to its
                         Sync */
@@ -171,6 +173,13 @@ void attach_leave(struct client *client,
 
 /* client/unnamed: forgets what was kept. */
 void unnamed_finish(struct client *client);
+
+/* client/statement_mode: no transaction may outlive its ReadyForQuery.
+ * The client is told (an ERROR behind what its statements were answered), the server gets a
+ * ROLLBACK, and when that is answered (statement_mode_rolled_back) the client has its ReadyForQuery
+ * with 'I'. False: the client is closed. */
+void statement_mode_refuse(struct client *client);
+bool statement_mode_rolled_back(struct client *client);
 
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;

@@ -49,6 +49,8 @@ struct server_events {
      * told of settings in front of it; or, `ours`, one of a message of the pooler was swallowed.
      * ledger.error_in_swallowed, swallowed_error: the pooler's message failed. */
     void (*ready)(struct server *server, bool ours);
+    /* With ends_transactions: a ReadyForQuery that left one open was swallowed. */
+    void (*left_open)(struct server *server);
     /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
      * the ledger). */
     void (*progress)(struct server *server);
@@ -122,7 +124,8 @@ struct server {
     bool owner_holds;  /* the owner waits for the ledger to move: progress() after each input */
     bool has_moved_in; /* arrived this turn: looked at before use */
     bool was_used;     /* by a client */
-    bool end_was_seen; /* its FIN or reset came */
+    bool ends_transactions; /* the owner is told of those left open, before its client is */
+    bool end_was_seen;      /* its FIN or reset came */
 };
 
 static inline struct server *server_of_stream(struct stream *stream)

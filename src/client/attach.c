@@ -101,6 +101,7 @@ static bool take(struct client *client, struct server *server)
     enum pool_mode mode =
         (enum pool_mode)atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed);
     client->is_session_mode = mode == POOL_MODE_SESSION;
+    client->is_statement_mode = server->ends_transactions = mode == POOL_MODE_STATEMENT;
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
     client->prefix_left = 0;
@@ -338,28 +339,23 @@ static void end_request(struct client *client, const struct ledger *ledger)
     }
 }
 
-static bool refuses_transaction(const struct client *client, const struct ledger *ledger)
+static void left_open(struct server *server)
 {
-    return ledger->status != 'I' && !client->is_session_mode &&
-           atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed) ==
-               POOL_MODE_STATEMENT;
+    statement_mode_refuse(server->owner);
 }
 
 static void ready(struct server *server, bool ours)
 {
     struct client *client = server->owner;
-    if (ours) {
+    if (ours && client->awaits_rollback) {
+        if (!statement_mode_rolled_back(client))
+            return;
+    } else if (ours) {
         prefix_ready(client);
         retry_cancel(client);
         return;
     }
     end_request(client, &server->ledger);
-    if (refuses_transaction(client, &server->ledger)) {
-        server->must_close = true;
-        client_refuse_text(client, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                           "transaction blocks not allowed in statement pooling mode");
-        return;
-    }
     /* A COPY failed so early that it is not known how many Syncs the server will still answer: the
      * client has its answers, the server is closed. */
     bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
@@ -413,6 +409,7 @@ static void gone(struct server *server, const struct error *why, bool told)
 const struct server_events attach_server_events = {
     .settled = settled,
     .ready = ready,
+    .left_open = left_open,
     .progress = progress,
     .forgot_statements = forgot_statements,
     .parameter = parameter,

@@ -326,6 +326,8 @@ static bool is_held(struct client *client, const struct message *message)
         return false;
     if (client->prefix_left > 0)
         return server->ledger.syncs > client->prefix_left || must_wait_for_prefix(client, message);
+    if (client->is_statement_mode)
+        return server->ledger.syncs > 0; /* each unit must be seen to end its transaction */
     /* Others wait: what is pipelined behind goes on after they had their turn (MECHANISMS §5.3). */
     return !client->is_session_mode && server->ledger.syncs > 0 &&
            atomic_load_explicit(&client->pool->waiting, memory_order_relaxed) > 0;

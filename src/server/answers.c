@@ -89,6 +89,17 @@ static enum take unasked(struct walk *walk)
     return TAKE_STOP;
 }
 
+static enum take take_left_open(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    if (!swallow(walk, message->size))
+        return TAKE_STOP;
+    hear_settled(server);
+    if (server->events)
+        server->events->left_open(server);
+    return TAKE_NEXT;
+}
+
 static enum take take_ready(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
@@ -97,6 +108,8 @@ static enum take take_ready(struct walk *walk, const struct message *message)
         return unasked(walk);
     switch (ledger_match(&server->ledger, 'Z', status)) {
     case LEDGER_READY:
+        if (status != 'I' && server->ends_transactions)
+            return take_left_open(walk, message);
         if (server->told && server->told->digest != server->parameters.digest &&
             (!flush_run(walk) || !tell_settings(server))) {
             server_close(server, "out of memory", NULL);

@@ -204,6 +204,7 @@ static void forget_owner(struct server *server)
 {
     server->owner = NULL;
     server->events = NULL;
+    server->ends_transactions = false;
     server->peer = NULL;
     server->told = NULL;
 }

@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from peer import SYNC, TERMINATE, Refused, parse, query
+from peer import SYNC, TERMINATE, Refused, extended, parse, query
 from waiting import SLOW, await_that, stays_that
 
 HOLD = "begin"
@@ -317,3 +317,35 @@ def test_psycopg_pool_of_threads(pooler, worker_threads):
     for thread in threads:
         thread.join(60 * SLOW)
     assert failures == []
+
+
+@pytest.mark.parametrize("first", ["begin", "begin; insert into kept values (1)", "begin; select 1/0", "start transaction read only"])
+def test_statement_mode_refuses_a_transaction_and_the_client_lives(pooler, cluster, first):
+    under_test = pooler(pool_mode="statement", default_pool_size=1)
+    cluster.run("drop table if exists kept; create table kept (i int); grant all on kept to public")
+    mark = cluster.log_mark()
+    with under_test.peer() as peer, under_test.peer() as other:
+        answers = peer.ask(query(first))
+        assert [answer.type for answer in answers][-2:] == ["E", "Z"] and answers[-1].body == b"I"
+        assert sum(answer.type == "E" for answer in answers) == 1
+        expected = "22012" if "1/0" in first else "0A000"
+        assert next(answer for answer in answers if answer.type == "E").fields["C"] == expected
+        assert other.value("select pg_current_xact_id_if_assigned() is null") == "t"
+        assert peer.value("select count(*) from kept") == "0"
+        # In one message, closed by its own COMMIT, it is a statement as any other.
+        assert peer.ask(query("begin; insert into kept values (2); commit"))[-1].body == b"I"
+        assert peer.value("select count(*) from kept") == "1"
+    assert cluster.logins_since(mark, "alice") <= 1
+    assert "transaction blocks not allowed in statement pooling mode" in under_test.log()
+
+
+def test_statement_mode_refuses_each_unit_of_a_pipeline_for_itself(pooler, cluster):
+    """What stands behind a BEGIN that was refused runs by itself, and is there."""
+    under_test = pooler(pool_mode="statement", default_pool_size=1)
+    cluster.run("drop table if exists kept; create table kept (i int); grant all on kept to public")
+    with under_test.peer() as peer:
+        peer.send(extended("begin"), SYNC, extended("insert into kept values (1)"), SYNC, extended("rollback"), SYNC)
+        answers = peer.read_until("Z", 3)
+        assert [answer.body for answer in answers if answer.type == "Z"] == [b"I"] * 3
+        assert sum(answer.type == "E" for answer in answers) == 1
+        assert peer.value("select count(*) from kept") == "1"
