@@ -70,8 +70,9 @@ struct pool_shard {
     _Atomic int64_t oldest_idle; /* idle_since of the longest idle member; 0: none */
     _Atomic int local_only; /* waiters here that are not in the pool's `remote`; written by this
                                worker alone */
-    _Atomic int clients;    /* that live here; for choosing a home */
-    int waiter_count;       /* nodes in `waiters` */
+    _Atomic int64_t oldest_waiter; /* `since` of the first in `waiters`; 0: none */
+    _Atomic int clients;           /* that live here; for choosing a home */
+    int waiter_count;              /* nodes in `waiters` */
     struct pool_stats stats;
 } __attribute__((aligned(64)));
 
@@ -130,6 +131,11 @@ struct pool {
     /* Read everywhere, written rarely. */
     _Atomic int published_size __attribute__((aligned(64))); /* for the lock-free "is it full?" */
     _Atomic int published_limit;                             /* INT_MAX: unlimited */
+    _Atomic int published_reserve; /* members over the limit that a long wait may open */
+    _Atomic int published_minimum; /* members that the pool keeps while it has clients, or always
+                                      (keeps_minimum) */
+    _Atomic bool keeps_minimum;    /* its login is in the configuration: it needs no client */
+    _Atomic int64_t reserve_timeout;
     _Atomic uint64_t placement; /* bit w: new clients are put on worker w (one for about ten
                                    servers); follows pool_size */
     _Atomic uint64_t homes; /* bit w: members and waiters may be on worker w. Placement, and every
@@ -232,6 +238,9 @@ void pool_unlist(struct pool *pool, struct pool_member *member);
  * after changes (also a resume). Any thread. Call it again after doing a POOL_OPEN: a pool whose
  * servers answer may open several at once. */
 void pool_reconsider(struct pool *pool, usec_t now, struct pool_advice *advice);
+/* A member short of min_pool_size: opens one, where the limits have room without evicting. For
+ * upkeep. */
+void pool_fill(struct pool *pool, usec_t now, struct pool_advice *advice);
 /* Refuses every waiter that is on this worker: calls `refused` of each. */
 void pool_refuse_waiters(struct pool *pool, int worker, const struct error *why);
 

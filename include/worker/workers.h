@@ -23,6 +23,7 @@ struct workers {
     struct acceptor *acceptor;   /* worker 0 */
     struct control *control;     /* worker 0: reload and shutdown */
     struct stats *stats;         /* ticks of worker 0 */
+    uint64_t pools_generation;   /* of the configuration whose pools upkeep has made */
     usec_t start_time;
     int verbose;   /* -v, counted: the least that a reload leaves */
     bool is_quiet; /* -q: holds over reloads */

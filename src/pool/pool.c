@@ -123,6 +123,14 @@ void pool_configure(struct pool *pool, const struct config *config, struct datab
 
     atomic_store(&pool->pool_mode, (int)effective.pool_mode);
     atomic_store(&pool->published_limit, effective.pool_size > 0 ? effective.pool_size : INT_MAX);
+    atomic_store(&pool->published_reserve, effective.pool_size > 0 &&
+                                                   config->settings.reserve_pool_timeout > 0 &&
+                                                   effective.reserve_pool_size > 0
+                                               ? effective.reserve_pool_size
+                                               : 0);
+    atomic_store(&pool->reserve_timeout, config->settings.reserve_pool_timeout);
+    atomic_store(&pool->published_minimum, effective.min_pool_size);
+    atomic_store(&pool->keeps_minimum, database->user != NULL);
     atomic_store(&pool->is_round_robin, config->settings.server_round_robin != 0);
     atomic_store(&pool->locality, config->settings.waiter_locality);
     atomic_store(&pool->placement, placement);

@@ -52,12 +52,62 @@ static bool somebody_waits(struct pool *pool, const struct pool_need *need)
            !atomic_load(&pool->is_draining);
 }
 
+/* The oldest wait; what a shard publishes may be of a moment ago. */
+static int64_t oldest_wait(struct pool *pool)
+{
+    uint64_t left = atomic_load(&pool->homes);
+    int64_t oldest = INT64_MAX;
+
+    for (; left != 0; left &= left - 1) {
+        const struct pool_shard *shard = &pool->shards[__builtin_ctzll(left)];
+        int64_t since = atomic_load_explicit(&shard->oldest_waiter, memory_order_relaxed);
+
+        if (since != 0 && since < oldest)
+            oldest = since;
+    }
+    return oldest;
+}
+
+/* The reserve is for those who have waited for long. */
+static bool is_full(struct pool *pool, const struct pool_need *need)
+{
+    int limit = atomic_load(&pool->published_limit);
+    int reserve = atomic_load(&pool->published_reserve);
+
+    if (pool->size < limit)
+        return false;
+    if (reserve == 0 || pool->size - reserve >= limit)
+        return true;
+    return need->now - oldest_wait(pool) < atomic_load(&pool->reserve_timeout);
+}
+
+static int client_count(const struct pool *pool)
+{
+    int count = 0;
+
+    for (int worker = 0; worker < pool->worker_count; worker++)
+        count += atomic_load_explicit(&pool->shards[worker].clients, memory_order_relaxed);
+    return count;
+}
+
+/* One at a time, and where somebody waits his own need comes first. */
+static bool may_fill(struct pool *pool, const struct pool_need *need)
+{
+    return pool->size < atomic_load(&pool->published_minimum) &&
+           pool->size < atomic_load(&pool->published_limit) && pool->opening == 0 &&
+           !is_in_pause(pool, need) && !atomic_load(&pool->is_paused) &&
+           !atomic_load(&pool->is_draining) &&
+           (atomic_load(&pool->keeps_minimum) || client_count(pool) > 0);
+}
+
 static bool may_open(struct pool *pool, const struct pool_need *need)
 {
+    if (need->is_filling)
+        return may_fill(pool, need);
     uint64_t told = workers_being_told(pool, need->now);
     int waiting = atomic_load(&pool->waiting) - need->served;
 
-    if (!somebody_waits(pool, need) || pool->size >= atomic_load(&pool->published_limit))
+    if (!somebody_waits(pool, need) || is_full(pool, need))
         return false;
     if (pool->opening >= opening_max(pool, waiting) || is_in_pause(pool, need))
         return false;
@@ -106,6 +156,14 @@ static int find_unregistered(struct pool *pool)
             return worker;
     }
     return -1;
+}
+
+/* Those that nobody waits for are spread over the workers on which clients are put. */
+static int nth_home(uint64_t homes, int number)
+{
+    for (int i = number % __builtin_popcountll(homes); i > 0; i--)
+        homes &= homes - 1;
+    return __builtin_ctzll(homes);
 }
 
 static int where_to_open(struct pool *pool, const struct pool_need *need)
@@ -191,6 +249,35 @@ void pool_advise(struct pool *pool, const struct pool_need *need, struct pool_ad
     (void)pthread_mutex_unlock(&pool->mutex);
     if (may)
         open_one(pool, need, advice);
+}
+
+void pool_fill(struct pool *pool, usec_t now, struct pool_advice *advice)
+{
+    struct pool_need need = {.now = now, .is_filling = true};
+    struct pool *victim = NULL;
+    int victim_worker = -1;
+    bool may;
+
+    advice->order = POOL_NOTHING;
+    (void)pthread_mutex_lock(&pool->mutex);
+    may = may_open(pool, &need) && !atomic_load(&pool->is_blocked);
+    need.worker = nth_home(atomic_load(&pool->placement), pool->size);
+    (void)pthread_mutex_unlock(&pool->mutex);
+    if (!may)
+        return;
+    switch (limits_reserve(pool->limits, pool, &victim, &victim_worker)) {
+    case LIMITS_RESERVED:
+        if (!take_place(pool, &need, advice))
+            pass_slot_on(pool, now, advice);
+        break;
+    case LIMITS_BLOCKED: /* nobody waits: nothing is evicted for it */
+        if (victim != NULL)
+            pool_release_reference(victim);
+        limits_forget(pool->limits, pool);
+        break;
+    case LIMITS_NO_MEMORY:
+        break;
+    }
 }
 
 void pool_reconsider(struct pool *pool, usec_t now, struct pool_advice *advice)
@@ -357,7 +444,8 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
 bool pool_claim_surplus(struct pool *pool, struct pool_member *member)
 {
     (void)pthread_mutex_lock(&pool->mutex);
-    if (pool->size - pool->surplus > atomic_load(&pool->published_limit)) {
+    if (pool->size - pool->surplus - atomic_load(&pool->published_reserve) >
+        atomic_load(&pool->published_limit)) {
         pool->surplus++;
         member->is_surplus = true;
     }

@@ -47,6 +47,7 @@ struct pool_need {
     int served;      /* this many waiters are about to be served without it */
     bool is_arrival; /* a waiter has just come: it may try before a passing failure's pause is over
                       */
+    bool is_filling; /* nobody waits: up to min_pool_size */
     bool asks_again; /* asks limits although the pool stands in line there */
 };
 /* What to do for those who wait. Called with the mutex held; returns with it released. */

@@ -35,6 +35,14 @@ static void add_local_only(struct pool_shard *shard, int difference)
 
 /* ---- into the lists and out of them ---- */
 
+static void publish_first(struct pool_shard *shard)
+{
+    struct pool_waiter *first = TAILQ_FIRST(&shard->waiters);
+
+    atomic_store_explicit(&shard->oldest_waiter, first != NULL ? first->since : 0,
+                          memory_order_relaxed);
+}
+
 static void link_local(struct pool *pool, struct pool_waiter *waiter)
 {
     struct pool_shard *shard = &pool->shards[waiter->worker];
@@ -43,6 +51,7 @@ static void link_local(struct pool *pool, struct pool_waiter *waiter)
     waiter->in_local = true;
     waiter->is_local_only = true;
     shard->waiter_count++;
+    publish_first(shard);
     add_local_only(shard, 1);
     atomic_store_explicit(&waiter->state, WAITER_QUEUED, memory_order_release);
     atomic_fetch_add(&pool->waiting, 1);
@@ -58,6 +67,7 @@ static void unlink_local(struct pool *pool, struct pool_waiter *waiter)
     TAILQ_REMOVE(&shard->waiters, waiter, local_link);
     waiter->in_local = false;
     shard->waiter_count--;
+    publish_first(shard);
     if (waiter->is_local_only)
         add_local_only(shard, -1);
 }

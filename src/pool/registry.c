@@ -164,6 +164,7 @@ void registry_configure(struct registry *registry, const struct config *config,
             pool_configure(pool, config, database, config_find_user(config, pool->user_name));
         } else if (!pool->is_removed) {
             set_removed(registry, pool, true);
+            atomic_store(&pool->published_minimum, 0);
             pool_raise_epoch(pool);
             removed(pool, argument);
         }

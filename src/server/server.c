@@ -115,6 +115,9 @@ void server_open(struct server_set *set, struct pool *pool)
     TAILQ_INSERT_TAIL(&set->servers, server, link);
     set->count++;
     set->opened++;
+    if (atomic_load_explicit(&pool->published_size, memory_order_relaxed) >
+        atomic_load_explicit(&pool->published_limit, memory_order_relaxed))
+        log_warning(&server->subject, "taking connection from reserve_pool");
     server_login_start(server);
 }
 

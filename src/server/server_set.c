@@ -75,6 +75,22 @@ static usec_t end_of_idleness(const struct server *server)
     return timeout > 0 ? server->member.idle_since + timeout : INT64_MAX;
 }
 
+/* server_idle_timeout is not for those that min_pool_size keeps. */
+static bool is_of_minimum(const struct server *server)
+{
+    const struct pool *pool = server->member.pool;
+    return atomic_load_explicit(&pool->published_size, memory_order_relaxed) <=
+           atomic_load_explicit(&pool->published_minimum, memory_order_relaxed);
+}
+
+/* Looked at again after as long. */
+static void rest_on(struct server *server)
+{
+    usec_t idle = loop_now(server->set->loop) + server->set->config->settings.server_idle_timeout;
+    usec_t life = end_of_life(server);
+    deadline_set(&server->set->idle_deadlines, &server->deadline, idle < life ? idle : life);
+}
+
 static void idle_expired(struct deadline *deadline, struct deadline_list *list)
 {
     struct server *server = server_of_deadline(deadline);
@@ -82,6 +98,8 @@ static void idle_expired(struct deadline *deadline, struct deadline_list *list)
         return;
     if (server_set_is_over_age(server))
         close_over_age(server);
+    else if (end_of_idleness(server) <= loop_now(list->loop) && is_of_minimum(server))
+        rest_on(server);
     else if (end_of_idleness(server) <= loop_now(list->loop))
         server_close(server, "server idle timeout", NULL);
     else

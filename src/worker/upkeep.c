@@ -22,10 +22,45 @@ static void reconsider_pools(struct workers *workers)
     memory_free(pools);
 }
 
+/* Pools whose login is in the configuration have their min_pool_size from the start. */
+static void make_pool(struct database_entry *database, void *argument)
+{
+    struct workers *workers = argument;
+    struct effective effective;
+    struct pool *pool;
+    if (database->is_console || !database->user)
+        return;
+    config_effective(workers->config, database, NULL, NULL, &effective);
+    if (effective.min_pool_size <= 0)
+        return;
+    pool = registry_pool(workers->shared.registry, workers->config, database, database->user);
+    if (pool)
+        pool_release_reference(pool);
+}
+
+static void fill_pools(struct workers *workers)
+{
+    size_t count;
+    usec_t now = loop_now(workers->array[0].loop);
+    if (workers->pools_generation != workers->config->generation)
+        config_each_database(workers->config, make_pool, workers);
+    workers->pools_generation = workers->config->generation;
+    struct pool **pools = registry_list(workers->shared.registry, &count);
+    for (size_t i = 0; pools && i < count; i++) {
+        struct pool_advice advice = {.order = POOL_NOTHING};
+        if (atomic_load(&pools[i]->published_minimum) > atomic_load(&pools[i]->published_size))
+            pool_fill(pools[i], now, &advice);
+        server_follow(&workers->array[0].servers, &advice);
+        pool_release_reference(pools[i]);
+    }
+    memory_free(pools);
+}
+
 static void often(void *argument)
 {
     struct workers *workers = argument;
     reconsider_pools(workers);
+    fill_pools(workers);
     control_look(workers);
 }
 

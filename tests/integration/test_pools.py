@@ -349,3 +349,53 @@ def test_statement_mode_refuses_each_unit_of_a_pipeline_for_itself(pooler, clust
         assert [answer.body for answer in answers if answer.type == "Z"] == [b"I"] * 3
         assert sum(answer.type == "E" for answer in answers) == 1
         assert peer.value("select count(*) from kept") == "1"
+
+
+def test_min_pool_size_is_there_from_the_start_where_the_login_is_known(pooler, cluster, worker_threads):
+    server = f"host=127.0.0.1 port={cluster.port} dbname=app"
+    under_test = pooler(worker_threads=worker_threads, server_idle_timeout=1, default_pool_size=4, databases={
+        "known": server + " user=alice password=alice-secret min_pool_size=3", "app": server + " min_pool_size=2"})
+    under_test.await_pool(database="known", sv_idle=3, cl_active=0)
+    assert not under_test.show("POOLS", database="app")
+    with under_test.peer() as peer:
+        under_test.await_pool(sv_idle=2, cl_active=1)
+        assert peer.value("select 1") == "1"
+    # The idle timeout spares them, and never more than that many are opened.
+    stays_that(lambda: (under_test.pool("known")["sv_idle"], under_test.pool()["sv_idle"]) == (3, 2), 1.5)
+    cluster.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'alice'")
+    under_test.await_pool(database="known", sv_idle=3)
+
+
+def test_min_pool_size_respects_the_limits_and_evicts_nobody(pooler, cluster):
+    server = f"host=127.0.0.1 port={cluster.port} dbname=app user=alice password=alice-secret"
+    under_test = pooler(max_user_connections=3, databases={"one": server + " min_pool_size=2", "two": server + " min_pool_size=2"})
+    await_that(lambda: under_test.pool("one")["sv_idle"] + under_test.pool("two")["sv_idle"] == 3, 5, "three servers in all")
+    stays_that(lambda: len(cluster.backends("usename = 'alice'")) == 3, 0.5)
+    assert "evicted" not in under_test.log()
+
+
+def test_the_reserve_is_for_those_who_have_waited_for_long(pooler, cluster, worker_threads):
+    under_test = pooler(default_pool_size=2, reserve_pool_size=2, reserve_pool_timeout=1, worker_threads=worker_threads)
+    holders = [holder(under_test) for _ in range(2)]
+    start = time.monotonic()
+    late = waiters(under_test, 4)
+    stays_that(lambda: len(cluster.backends("usename = 'alice'")) == 2, 0.5)
+    for peer in late[:2]:
+        assert peer.read_until("Z")
+    assert time.monotonic() - start > 0.9
+    for peer in late[2:]:
+        assert peer.read_until("Z")
+    # Exactly two more, whoever waits and for how long.
+    busy = [holder(under_test) for _ in range(2)]
+    behind = waiters(under_test, 2)
+    stays_that(lambda: len(cluster.backends("usename = 'alice'")) <= 4, 1.5)
+    assert under_test.log().count("taking connection from reserve_pool") == 2
+    for peer in holders + late + busy + behind:
+        peer.close()
+
+
+def test_no_reserve_without_a_timeout(pooler, cluster):
+    under_test = pooler(default_pool_size=1, reserve_pool_size=2, reserve_pool_timeout=0)
+    with holder(under_test):
+        waiters(under_test, 1)
+        stays_that(lambda: len(cluster.backends("usename = 'alice'")) == 1, 1)
