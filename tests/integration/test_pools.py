@@ -216,7 +216,7 @@ def test_server_lifetime(pooler, cluster):
     with under_test.peer() as peer:
         first = peer.value("select pg_backend_pid()")
         await_that(lambda: peer.value("select pg_backend_pid()") != first, 8, "an old server is replaced")
-    assert "server lifetime over" in under_test.log()
+    under_test.await_log("server lifetime over")
 
 
 def test_server_lifetime_of_zero_means_one_use(pooler, cluster):
