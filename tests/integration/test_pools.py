@@ -336,7 +336,7 @@ def test_statement_mode_refuses_a_transaction_and_the_client_lives(pooler, clust
         assert peer.ask(query("begin; insert into kept values (2); commit"))[-1].body == b"I"
         assert peer.value("select count(*) from kept") == "1"
     assert cluster.logins_since(mark, "alice") <= 1
-    assert "transaction blocks not allowed in statement pooling mode" in under_test.log()
+    under_test.await_log("transaction blocks not allowed in statement pooling mode")
 
 
 def test_statement_mode_refuses_each_unit_of_a_pipeline_for_itself(pooler, cluster):
@@ -399,3 +399,14 @@ def test_no_reserve_without_a_timeout(pooler, cluster):
     with holder(under_test):
         waiters(under_test, 1)
         stays_that(lambda: len(cluster.backends("usename = 'alice'")) == 1, 1)
+
+
+def test_clients_that_leave_behind_a_refused_transaction_cost_no_server(pooler, cluster):
+    under_test = pooler(pool_mode="statement", default_pool_size=1)
+    mark = cluster.log_mark()
+    for _ in range(20):
+        with under_test.peer() as peer:
+            peer.send(query("begin"))
+    with under_test.peer() as peer:
+        assert peer.value("select pg_current_xact_id_if_assigned() is null") == "t"
+    assert cluster.logins_since(mark, "alice") <= 1
