@@ -93,6 +93,7 @@ struct client {
     bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
     bool said_terminate; /* what it asked before may run to its end, as on PostgreSQL */
+    bool is_over_time;   /* query_timeout has cancelled what runs; its end is awaited */
     bool was_notified;   /* query_wait_notify was said for this wait */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
     uint32_t unnamed_touches; /* what its unnamed statement would touch */
@@ -155,12 +156,9 @@ void requests_go_on(struct client *client);
 
 /* client/attach */
 extern const struct server_events attach_server_events;
-/* The expired functions of the set's deadline lists (client_set_init): wait, notify, idle,
- * transaction. */
-void attach_wait_expired(struct deadline *deadline, struct deadline_list *list);
-void attach_notify_expired(struct deadline *deadline, struct deadline_list *list);
-void attach_idle_expired(struct deadline *deadline, struct deadline_list *list);
-void attach_transaction_expired(struct deadline *deadline, struct deadline_list *list);
+/* What holds for this client of the global, the database's and the user's limits; looked up once a
+ * snapshot. */
+const struct effective *client_effective(struct client *client);
 void attach_acquire(struct client *client); /* asks for a server: ACTIVE, WAITING, or refused */
 void attach_granted(struct pool_waiter *waiter, struct pool_member *member);
 void attach_refused(struct pool_waiter *waiter, const struct error *why);
@@ -180,6 +178,12 @@ void unnamed_finish(struct client *client);
  * with 'I'. False: the client is closed. */
 void statement_mode_refuse(struct client *client);
 bool statement_mode_rolled_back(struct client *client);
+
+/* client/expired: of the set's deadline lists (client_set_init). */
+void expired_wait(struct deadline *deadline, struct deadline_list *list);
+void expired_notify(struct deadline *deadline, struct deadline_list *list);
+void expired_idle(struct deadline *deadline, struct deadline_list *list);
+void expired_transaction(struct deadline *deadline, struct deadline_list *list);
 
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;

@@ -13,8 +13,7 @@ static usec_t now_of(const struct client *client)
     return loop_now(client->set->loop);
 }
 
-/* Looked up once a snapshot. */
-static const struct effective *effective_of(struct client *client)
+const struct effective *client_effective(struct client *client)
 {
     const struct config *config = client->set->config;
     if (client->effective_generation != config->generation) {
@@ -74,7 +73,8 @@ static void prefix_ready(struct client *client)
 
 void attach_arm(struct client *client)
 {
-    const struct effective *effective = effective_of(client);
+    const struct effective *effective = client_effective(client);
+    client->is_over_time = false;
     usec_t limit = client->is_in_request       ? effective->query_timeout
                    : client->is_in_transaction ? effective->idle_transaction_timeout
                                                : 0;
@@ -120,7 +120,7 @@ static bool take(struct client *client, struct server *server)
 static void arm_wait(struct client *client)
 {
     usec_t notify = client->set->config->settings.query_wait_notify * USEC_PER_SEC;
-    usec_t timeout = effective_of(client)->query_wait_timeout;
+    usec_t timeout = client_effective(client)->query_wait_timeout;
     if (!client->was_notified && notify > 0 && (timeout <= 0 || notify < timeout))
         deadline_set(&client->set->notify_deadlines, &client->deadline,
                      client->wait_start + notify);
@@ -231,7 +231,7 @@ static void disown_all(struct client *client, struct server *server)
 
 static void arm_idle(struct client *client)
 {
-    usec_t limit = effective_of(client)->client_idle_timeout;
+    usec_t limit = client_effective(client)->client_idle_timeout;
     if (limit > 0)
         deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
 }
@@ -415,68 +415,6 @@ const struct server_events attach_server_events = {
     .parameter = parameter,
     .gone = gone,
 };
-
-/* -- time
- * -------------------------------------------------------------------------------------------------------------------
- */
-
-static struct client *client_of_deadline(struct deadline *deadline)
-{
-    return (struct client *)((char *)deadline - offsetof(struct client, deadline));
-}
-
-void attach_wait_expired(struct deadline *deadline, struct deadline_list *list)
-{
-    (void)list;
-    struct client *client = client_of_deadline(deadline);
-    if (client->state == CLIENT_WAITING && pool_waiter_leave(&client->waiter))
-        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "query_wait_timeout");
-}
-
-void attach_notify_expired(struct deadline *deadline, struct deadline_list *list)
-{
-    (void)list;
-    struct client *client = client_of_deadline(deadline);
-    uint8_t memory[256];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-    if (client->state != CLIENT_WAITING)
-        return;
-    build_notice(&out, SQLSTATE_SUCCESS,
-                 "No server connection available in postgres backend, client being queued", NULL);
-    client->was_notified = true;
-    if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size)) {
-        client_close(client, "out of memory");
-        return;
-    }
-    usec_t timeout = effective_of(client)->query_wait_timeout;
-    if (timeout > 0)
-        deadline_set(&client->set->wait_deadlines, &client->deadline, client->wait_start + timeout);
-}
-
-void attach_idle_expired(struct deadline *deadline, struct deadline_list *list)
-{
-    (void)list;
-    struct client *client = client_of_deadline(deadline);
-    if (client->state == CLIENT_IDLE)
-        client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "client_idle_timeout");
-}
-
-void attach_transaction_expired(struct deadline *deadline, struct deadline_list *list)
-{
-    (void)list;
-    struct client *client = client_of_deadline(deadline);
-    if (client->state != CLIENT_ACTIVE)
-        return;
-    usec_t limit = effective_of(client)->transaction_timeout;
-    bool is_over =
-        limit > 0 && client->is_in_transaction && client->xact_start + limit <= now_of(client);
-    if (is_over)
-        client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "transaction timeout");
-    else if (client->is_in_request)
-        client_refuse_text(client, SQLSTATE_QUERY_CANCELED, "query timeout");
-    else
-        client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, "idle transaction timeout");
-}
 
 /* -- cancel
  * -----------------------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ bool client_set_init(struct client_set *set)
     set->count = 0;
     set->statements = (struct statement_table){0};
     deadline_list_init(&set->login_deadlines, set->loop, login_expired, set);
-    deadline_list_init(&set->wait_deadlines, set->loop, attach_wait_expired, set);
-    deadline_list_init(&set->notify_deadlines, set->loop, attach_notify_expired, set);
-    deadline_list_init(&set->idle_deadlines, set->loop, attach_idle_expired, set);
-    deadline_list_init(&set->transaction_deadlines, set->loop, attach_transaction_expired, set);
+    deadline_list_init(&set->wait_deadlines, set->loop, expired_wait, set);
+    deadline_list_init(&set->notify_deadlines, set->loop, expired_notify, set);
+    deadline_list_init(&set->idle_deadlines, set->loop, expired_idle, set);
+    deadline_list_init(&set->transaction_deadlines, set->loop, expired_transaction, set);
     return true;
 }
 
