@@ -67,6 +67,7 @@ struct server_statement {
     char name[STATEMENT_NAME_SIZE];
     TAILQ_ENTRY(server_statement) lru_link; /* most recently used first */
     bool is_confirmed;
+    bool is_stale; /* its plan no longer fits, or it is not there: closed and parsed before use */
 };
 TAILQ_HEAD(server_statement_lru, server_statement);
 struct server_statements {
@@ -79,6 +80,9 @@ void server_statements_finish(struct server_statements *statements);
 /* DEALLOCATE ALL, DISCARD ALL were executed: what was parsed before is gone, what is on its way is
  * not. */
 void server_statements_forget(struct server_statements *statements);
+/* PostgreSQL said that a cached plan no longer fits, or that a statement of ours is not there. It
+ * does not say which: all are parsed again before their next use. */
+void server_statements_mark_stale(struct server_statements *statements);
 void client_statements_forget(struct client_statements *statements, struct statement_table *table);
 /* Has it, confirmed or being parsed; makes it the most recently used. */
 struct server_statement *server_statements_find(struct server_statements *statements,
@@ -114,6 +118,9 @@ struct statement_delta {
     bool concerns_server;
     bool counts_for_client; /* in the client's `unsettled`, although no name of its changes */
     struct server_statement *evicted; /* EVICT: to put back */
+    /* A DEFINE and the REMOVE that took its name before its answer: if the one fails, there is
+     * nothing that the other could bring back. NULL: none, or settled. */
+    struct statement_delta *removed_by, *removes;
 };
 /* Makes the change at once in the client's names (and/or the server's set) and remembers how to
  * undo it. NULL: no memory or too many (nothing changed). */
@@ -125,6 +132,7 @@ struct statement_delta *client_statements_remove(struct client_statements *state
 /* A delta that concerns only the server: it will hold the statement / no longer hold `evicted`. */
 struct statement_delta *server_statements_define(struct server_statements *statements,
                                                  const struct shared_statement *statement);
+/* (Takes `evicted` over, also when there is no memory.) */
 struct statement_delta *server_statements_closing(struct server_statement *evicted);
 /* The answer came (`done`), or the message failed or was skipped (undo). `client` may be NULL (it
  * left). Frees the delta. */

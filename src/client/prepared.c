@@ -64,24 +64,33 @@ static void count_for_client(struct client *client, struct statement_delta *delt
     client->delta_unit = client->unit;
 }
 
+/* Closes in the same write what was taken out of the server's set. */
+static bool close_taken(struct request_walk *walk, struct server_statement *taken)
+{
+    struct client *client = walk->client;
+    char name[STATEMENT_NAME_SIZE];
+    memcpy(name, taken->name, sizeof(name));
+    struct statement_delta *delta = server_statements_closing(taken);
+    if (!delta) {
+        no_memory(walk);
+        return false;
+    }
+    if (!put_close(walk, name)) {
+        statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
+        return false;
+    }
+    count_for_client(client, delta);
+    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, delta);
+    return true;
+}
+
 /* What the server holds beyond the limit is closed in the same write. */
 static bool evict(struct request_walk *walk, const struct server_statement *keep)
 {
     struct client *client = walk->client;
     struct server_statements *held = &client->server->statements;
     struct server_statement *oldest = server_statements_evict(held, PREPARED_LIMIT(client), keep);
-    if (!oldest)
-        return true;
-    if (!put_close(walk, oldest->name))
-        return false;
-    struct statement_delta *delta = server_statements_closing(oldest);
-    if (!delta) {
-        no_memory(walk);
-        return false;
-    }
-    count_for_client(client, delta);
-    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, delta);
-    return true;
+    return !oldest || close_taken(walk, oldest);
 }
 
 static bool put_parse(struct request_walk *walk, const struct shared_statement *statement)
@@ -95,8 +104,11 @@ static bool make_held(struct request_walk *walk, const struct shared_statement *
 {
     struct client *client = walk->client;
     struct server_statements *held = &client->server->statements;
-    if (server_statements_find(held, statement))
+    const struct server_statement *found = server_statements_find(held, statement);
+    if (found && !found->is_stale)
         return true;
+    if (found && !close_taken(walk, server_statements_take(held, statement)))
+        return false;
     struct statement_delta *delta = server_statements_define(held, statement);
     if (!delta) {
         no_memory(walk);
@@ -141,12 +153,8 @@ static bool parse_held(struct request_walk *walk, struct shared_statement *state
         expect(client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', delta);
         return true;
     }
-    struct server_statement *held = server_statements_take(&client->server->statements, statement);
-    struct statement_delta *closing = server_statements_closing(held);
-    if (!closing || !put_close(walk, statement->name))
+    if (!close_taken(walk, server_statements_take(&client->server->statements, statement)))
         return false;
-    count_for_client(client, closing);
-    expect(client, LEDGER_CLOSE, LEDGER_SWALLOW, 0, closing);
     return parse_new(walk, statement, delta);
 }
 

@@ -132,6 +132,13 @@ void server_statements_forget(struct server_statements *statements)
     }
 }
 
+void server_statements_mark_stale(struct server_statements *statements)
+{
+    struct server_statement *held;
+    TAILQ_FOREACH (held, &statements->lru, lru_link)
+        held->is_stale = true;
+}
+
 static struct server_statement *find_held(struct server_statements *statements,
                                           struct digest128 digest)
 {
@@ -270,6 +277,10 @@ static bool add_name(struct client_statements *statements, const char *name,
 
 static void free_delta(struct statement_delta *delta, struct statement_table *table)
 {
+    if (delta->removed_by)
+        delta->removed_by->removes = NULL;
+    if (delta->removes)
+        delta->removes->removed_by = NULL;
     statement_release(table, delta->statement);
     memory_free(delta->evicted);
     memory_free(delta->name);
@@ -321,6 +332,10 @@ struct statement_delta *client_statements_remove(struct client_statements *state
     struct statement_delta *delta = make_delta(DELTA_REMOVE, name, old ? old->statement : NULL);
     if (!delta)
         return NULL;
+    if (old && old->defined_by) {
+        delta->removes = old->defined_by;
+        old->defined_by->removed_by = delta;
+    }
     if (old)
         forget_name(statements, table, old);
     statements->unsettled++;
@@ -345,8 +360,10 @@ struct statement_delta *server_statements_define(struct server_statements *state
 struct statement_delta *server_statements_closing(struct server_statement *evicted)
 {
     struct statement_delta *delta = make_delta(DELTA_EVICT, NULL, NULL);
-    if (!delta)
+    if (!delta) {
+        memory_free(evicted);
         return NULL;
+    }
     delta->concerns_server = true;
     delta->evicted = evicted;
     return delta;
@@ -361,11 +378,12 @@ static void settle_on_server(struct statement_delta *delta, bool done,
         if (done)
             return;
         held = find_held(server, delta->evicted->digest);
-        if (held)
-            held->is_confirmed =
-                true; /* the Parse behind the Close was skipped, too: the server still has it */
-        else if (put_in(server, delta->evicted))
+        if (held) { /* the Parse behind the Close was skipped, too: the server still has it */
+            held->is_confirmed = true;
+            held->is_stale = held->is_stale || delta->evicted->is_stale;
+        } else if (put_in(server, delta->evicted)) {
             delta->evicted = NULL;
+        }
         return;
     }
     held = find_held(server, delta->digest);
@@ -385,6 +403,10 @@ static void undo_on_client(struct statement_delta *delta, struct client_statemen
     struct client_statement *entry = find_name(client, delta->name);
     if (delta->kind == DELTA_DEFINE && entry && entry->defined_by == delta)
         forget_name(client, table, entry);
+    if (delta->kind == DELTA_DEFINE && delta->removed_by) {
+        statement_release(table, delta->removed_by->statement);
+        delta->removed_by->statement = NULL;
+    }
     if (delta->kind == DELTA_REMOVE && delta->statement) {
         if (entry)
             forget_name(client, table, entry);

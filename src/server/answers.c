@@ -200,12 +200,24 @@ static enum take take_last_words(struct walk *walk, const struct message *messag
     return TAKE_NEXT;
 }
 
+/* A cached plan whose result has changed, or a statement of ours that somebody has removed behind
+ * our back: the client is told, the next ones find it parsed again. */
+static bool tells_of_stale_statement(const struct error_response *error)
+{
+    if (strcmp(error->sqlstate, "0A000") == 0)
+        return strcmp(error->routine, "RevalidateCachedQuery") == 0;
+    return strcmp(error->sqlstate, "26000") == 0 &&
+           strstr(error->message, STATEMENT_NAME_PREFIX) != NULL;
+}
+
 static enum take take_error(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
     struct error_response error;
     if (!error_response_read(message->body, &error))
         return unasked(walk);
+    if (tells_of_stale_statement(&error))
+        server_statements_mark_stale(&server->statements);
     bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
     if (is_fatal)
         server->must_close = true;

@@ -221,3 +221,64 @@ def test_counts_in_the_console(pooler):
         client = under_test.show("CLIENTS", database="app")[0]
         server = under_test.show("SERVERS", database="app")[0]
         assert (client["prepared_statements"], server["prepared_statements"]) == ("1", "1")
+
+
+def errors(messages):
+    return [message.fields["C"] for message in messages if message.type == "E"]
+
+
+def test_a_parse_that_fails_and_a_close_behind_it_leave_the_name_free(one_server):
+    with one_server.peer() as peer:
+        assert types(peer.ask(parse("selec", "pc"), close_statement("pc"), SYNC)) == "EZ"
+        assert errors(peer.ask(run("pc"))) == ["26000"]
+        assert types(peer.ask(parse("select 'good'", "pc"), SYNC)) == "1Z"
+        assert rows(peer.ask(run("pc"))) == ["good"]
+
+
+def test_a_close_that_is_skipped_behind_a_parse_leaves_the_name(one_server):
+    with one_server.peer() as peer:
+        assert types(peer.ask(parse("select 'stays'", "ps"), bind(statement="nowhere"), close_statement("ps"), SYNC)) == "1EZ"
+        assert rows(peer.ask(run("ps"))) == ["stays"]
+
+
+def test_a_stale_plan_heals(pooler, cluster):
+    """After a change of the table's columns at most one client is told; everybody's next use is right."""
+    under_test = pooler(default_pool_size=1, max_prepared_statements=20)
+    cluster.run("drop table if exists changing; create table changing (a int); grant all on changing to public; insert into changing values (1)")
+    with under_test.peer() as one, under_test.peer() as other:
+        for peer in (one, other):
+            peer.ask(parse("select * from changing", "all_of_it"), SYNC)
+            peer.ask(parse("select 'other', * from changing", "more_of_it"), SYNC)
+            assert rows(peer.ask(run("all_of_it"))) == ["1"]
+            peer.ask(run("more_of_it"))
+        cluster.run("alter table changing add b int")
+        assert errors(one.ask(run("all_of_it"))) == ["0A000"]
+        for peer in (other, one):
+            answers = peer.ask(bind(statement="all_of_it"), describe_portal(), execute(), SYNC)
+            assert types(answers) == "2TDCZ" and len(answers[1].columns) == 2
+            assert rows(peer.ask(run("more_of_it"))) == ["other"]
+        assert int(one.value("select count(*) from pg_prepared_statements where statement like '%changing'")) == 2
+
+
+def test_a_stale_plan_inside_a_transaction_heals_afterwards(pooler, cluster):
+    under_test = pooler(default_pool_size=1, max_prepared_statements=20)
+    cluster.run("drop table if exists changing; create table changing (a int); grant all on changing to public; insert into changing values (1)")
+    with under_test.peer() as one:
+        one.ask(parse("select * from changing", "all_of_it"), SYNC)
+        cluster.run("alter table changing add b int")
+        one.ask(query("begin"))
+        assert errors(one.ask(run("all_of_it"))) == ["0A000"]
+        assert errors(one.ask(run("all_of_it"))) == ["25P02"]
+        one.ask(query("rollback"))
+        for _ in range(2):
+            assert rows(one.ask(run("all_of_it"))) == ["1"]
+
+
+def test_a_statement_removed_behind_our_back_heals(pooler):
+    """A DEALLOCATE that no answer tells of."""
+    under_test = pooler(default_pool_size=1, max_prepared_statements=20)
+    with under_test.peer() as one:
+        one.ask(parse("select 'there'", "removed"), SYNC)
+        one.ask(query("do $$ begin execute 'deallocate all'; end $$"))
+        assert errors(one.ask(run("removed"))) in (["26000"], [])
+        assert rows(one.ask(run("removed"))) == ["there"]

@@ -261,6 +261,42 @@ START_TEST(what_a_client_that_left_had_parsed_stays_with_the_server)
 }
 END_TEST
 
+START_TEST(a_close_behind_a_parse_that_failed_brings_nothing_back)
+{
+    struct statement_delta *parse = define("a", "select 1");
+    struct statement_delta *close = client_statements_remove(&client, &table, "a");
+    settle(parse, false);
+    settle(close, false);
+    ck_assert_ptr_null(client_statements_find(&client, "a"));
+}
+END_TEST
+
+START_TEST(a_skipped_close_behind_a_parse_that_was_done_is_undone)
+{
+    struct statement_delta *parse = define("a", "select 1");
+    struct statement_delta *close = client_statements_remove(&client, &table, "a");
+    settle(parse, true);
+    settle(close, false);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "a"));
+}
+END_TEST
+
+START_TEST(a_stale_statement_stays_stale_when_its_close_and_parse_are_skipped)
+{
+    struct shared_statement *shared = statement("select 1");
+    settle(server_statements_define(&server, shared), true);
+    server_statements_mark_stale(&server);
+    struct statement_delta *closing =
+        server_statements_closing(server_statements_take(&server, shared));
+    struct statement_delta *parse = server_statements_define(&server, shared);
+    ck_assert(!server_statements_find(&server, shared)->is_stale);
+    settle(closing, false);
+    settle(parse, false);
+    ck_assert(server_statements_find(&server, shared)->is_stale);
+    statement_release(&table, shared);
+}
+END_TEST
+
 Suite *suite_ledger_statements(void)
 {
     const TTest *const tests[] = {
@@ -282,6 +318,9 @@ Suite *suite_ledger_statements(void)
         a_failed_parse_leaves_the_name_that_was_defined_behind_it,
         a_change_of_the_server_may_count_for_the_client,
         what_a_client_that_left_had_parsed_stays_with_the_server,
+        a_close_behind_a_parse_that_failed_brings_nothing_back,
+        a_skipped_close_behind_a_parse_that_was_done_is_undone,
+        a_stale_statement_stays_stale_when_its_close_and_parse_are_skipped,
     };
     Suite *suite = suite_create("ledger/statements");
     TCase *all = tcase_create("all");
