@@ -546,119 +546,122 @@ START_TEST(the_answer_to_a_query_ends_the_doubt_about_syncs)
         ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
         ck_assert(ledger_is_free(&ledger));
     }
-    static void ask_unnamed_parse(uint32_t number)
-    {
-        ask(LEDGER_PARSE);
-        ledger_note_unnamed(&ledger, number);
-    }
+}
+END_TEST
 
-    START_TEST(an_unnamed_parse_counts_when_it_is_answered)
-    {
-        ask_unnamed_parse(LEDGER_UNNAMED_FIRST);
-        ask(LEDGER_SYNC);
-        ck_assert(ledger_unnamed_is_open(&ledger));
-        ck_assert_uint_eq(ledger.unnamed, 0);
-        answers_go_to_client("1");
-        ck_assert(!ledger_unnamed_is_open(&ledger));
-        ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_FIRST);
-        ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
-    }
-    END_TEST
+static void ask_unnamed_parse(uint32_t number)
+{
+    ask(LEDGER_PARSE);
+    ledger_note_unnamed(&ledger, number);
+}
 
-    START_TEST(a_skipped_unnamed_parse_changes_nothing)
-    {
-        ledger.unnamed = LEDGER_UNNAMED_UNKNOWN;
-        ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
-        ask(LEDGER_BIND);
-        ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 1);
-        answers_go_to_client("E");
-        ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 2);
-        ask(LEDGER_SYNC);
-        ready('I');
-        ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_UNKNOWN);
-        ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
-    }
-    END_TEST
+START_TEST(an_unnamed_parse_counts_when_it_is_answered)
+{
+    ask_unnamed_parse(LEDGER_UNNAMED_FIRST);
+    ask(LEDGER_SYNC);
+    ck_assert(ledger_unnamed_is_open(&ledger));
+    ck_assert_uint_eq(ledger.unnamed, 0);
+    answers_go_to_client("1");
+    ck_assert(!ledger_unnamed_is_open(&ledger));
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_FIRST);
+    ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
+}
+END_TEST
 
-    START_TEST(a_failed_unnamed_parse_leaves_none)
-    {
-        ledger.unnamed = ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
-        ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 1);
-        answers_go_to_client("E");
-        ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_UNKNOWN);
-        ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_NONE);
-    }
-    END_TEST
+START_TEST(a_skipped_unnamed_parse_changes_nothing)
+{
+    ledger.unnamed = LEDGER_UNNAMED_UNKNOWN;
+    ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
+    ask(LEDGER_BIND);
+    ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 1);
+    answers_go_to_client("E");
+    ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 2);
+    ask(LEDGER_SYNC);
+    ready('I');
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_UNKNOWN);
+    ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
+}
+END_TEST
 
-    START_TEST(a_query_of_ours_drops_only_what_the_server_holds)
-    {
-        ledger.unnamed = ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
-        ask_ours(LEDGER_QUERY);
-        ck_assert(ledger_unnamed_is_open(&ledger));
-        ready('I');
-        ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_NONE);
-        ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
-        ask(LEDGER_QUERY);
-        ready('I');
-        ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_NONE);
-    }
-    END_TEST
+START_TEST(a_failed_unnamed_parse_leaves_none)
+{
+    ledger.unnamed = ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
+    ask_unnamed_parse(LEDGER_UNNAMED_FIRST + 1);
+    answers_go_to_client("E");
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_UNKNOWN);
+    ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_NONE);
+}
+END_TEST
 
-    Suite *suite_ledger_ledger(void)
-    {
-        const TTest *const tests[] = {
-            a_new_ledger_is_free,
-            a_query_is_owed_until_its_ready_for_query,
-            a_query_of_several_statements_ends_once,
-            an_open_transaction_is_not_free,
-            a_failed_transaction_is_not_free,
-            a_batch_is_answered_in_order,
-            describe_of_a_statement_has_two_answers,
-            a_suspended_portal_ends_its_execute,
-            messages_without_a_sync_keep_the_server,
-            a_query_behind_messages_without_a_sync_frees_the_server,
-            an_error_in_a_batch_skips_to_its_sync,
-            an_error_skips_only_its_own_unit,
-            an_error_before_the_sync_was_sent_waits_for_it,
-            a_query_between_an_error_and_its_sync_is_skipped,
-            an_error_of_a_query_does_not_skip,
-            an_error_at_the_sync_itself_still_has_its_ready,
-            a_function_call_has_an_answer_and_a_ready,
-            answers_to_the_poolers_messages_are_nobodys,
-            an_error_of_the_poolers_query_is_noted_and_told_nobody,
-            the_error_of_a_parse_in_front_of_a_bind_is_the_clients,
-            a_made_up_answer_has_its_turn_behind_what_was_asked_before,
-            a_made_up_answer_behind_an_error_is_skipped,
-            tags_are_heard_of_in_order,
-            copy_out_of_a_query_streams_and_ends,
-            copy_data_without_a_copy_is_unasked,
-            a_copy_in_of_a_query_is_not_free_before_its_end,
-            the_sync_sent_with_a_copy_in_brings_no_ready,
-            a_copy_in_sent_whole_in_one_write_has_one_ready,
-            a_copy_in_that_never_started_has_both_readies,
-            a_copy_in_that_fails_in_the_middle_waits_for_the_sync,
-            a_copy_in_that_fails_before_its_sync_was_read_has_its_ready,
-            a_copy_in_that_succeeds_has_read_its_syncs,
-            what_nobody_asked_is_unasked,
-            an_answer_of_another_kind_is_unasked,
-            abandoning_settles_everything,
-            the_ring_wraps_around,
-            a_full_ring_has_no_room,
-            what_a_client_left_is_answered_to_nobody,
-            the_poolers_own_stays_its_own_when_the_client_leaves,
-            tags_that_nobody_waits_for_are_given_up,
-            an_execute_without_its_sync_is_known,
-            the_answer_to_a_query_ends_the_doubt_about_syncs,
-        };
-        Suite *suite = suite_create("ledger/ledger");
-        TCase *all = tcase_create("all");
-        tcase_add_checked_fixture(all, begin, NULL);
-        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-            tcase_add_test(all, tests[i]);
-        tcase_add_test(all, an_unnamed_parse_counts_when_it_is_answered);
-        tcase_add_test(all, a_skipped_unnamed_parse_changes_nothing);
-        tcase_add_test(all, a_failed_unnamed_parse_leaves_none);
-        tcase_add_test(all, a_query_of_ours_drops_only_what_the_server_holds);
-        suite_add_tcase(suite, all);
-        return suite;
-    }
+START_TEST(a_query_of_ours_drops_only_what_the_server_holds)
+{
+    ledger.unnamed = ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST;
+    ask_ours(LEDGER_QUERY);
+    ck_assert(ledger_unnamed_is_open(&ledger));
+    ready('I');
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_NONE);
+    ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_FIRST);
+    ask(LEDGER_QUERY);
+    ready('I');
+    ck_assert_uint_eq(ledger.unnamed_of_client, LEDGER_UNNAMED_NONE);
+}
+END_TEST
+
+Suite *suite_ledger_ledger(void)
+{
+    const TTest *const tests[] = {
+        a_new_ledger_is_free,
+        a_query_is_owed_until_its_ready_for_query,
+        a_query_of_several_statements_ends_once,
+        an_open_transaction_is_not_free,
+        a_failed_transaction_is_not_free,
+        a_batch_is_answered_in_order,
+        describe_of_a_statement_has_two_answers,
+        a_suspended_portal_ends_its_execute,
+        messages_without_a_sync_keep_the_server,
+        a_query_behind_messages_without_a_sync_frees_the_server,
+        an_error_in_a_batch_skips_to_its_sync,
+        an_error_skips_only_its_own_unit,
+        an_error_before_the_sync_was_sent_waits_for_it,
+        a_query_between_an_error_and_its_sync_is_skipped,
+        an_error_of_a_query_does_not_skip,
+        an_error_at_the_sync_itself_still_has_its_ready,
+        a_function_call_has_an_answer_and_a_ready,
+        answers_to_the_poolers_messages_are_nobodys,
+        an_error_of_the_poolers_query_is_noted_and_told_nobody,
+        the_error_of_a_parse_in_front_of_a_bind_is_the_clients,
+        a_made_up_answer_has_its_turn_behind_what_was_asked_before,
+        a_made_up_answer_behind_an_error_is_skipped,
+        tags_are_heard_of_in_order,
+        copy_out_of_a_query_streams_and_ends,
+        copy_data_without_a_copy_is_unasked,
+        a_copy_in_of_a_query_is_not_free_before_its_end,
+        the_sync_sent_with_a_copy_in_brings_no_ready,
+        a_copy_in_sent_whole_in_one_write_has_one_ready,
+        a_copy_in_that_never_started_has_both_readies,
+        a_copy_in_that_fails_in_the_middle_waits_for_the_sync,
+        a_copy_in_that_fails_before_its_sync_was_read_has_its_ready,
+        a_copy_in_that_succeeds_has_read_its_syncs,
+        what_nobody_asked_is_unasked,
+        an_answer_of_another_kind_is_unasked,
+        abandoning_settles_everything,
+        the_ring_wraps_around,
+        a_full_ring_has_no_room,
+        what_a_client_left_is_answered_to_nobody,
+        the_poolers_own_stays_its_own_when_the_client_leaves,
+        tags_that_nobody_waits_for_are_given_up,
+        an_execute_without_its_sync_is_known,
+        the_answer_to_a_query_ends_the_doubt_about_syncs,
+        an_unnamed_parse_counts_when_it_is_answered,
+        a_skipped_unnamed_parse_changes_nothing,
+        a_failed_unnamed_parse_leaves_none,
+        a_query_of_ours_drops_only_what_the_server_holds,
+    };
+    Suite *suite = suite_create("ledger/ledger");
+    TCase *all = tcase_create("all");
+    tcase_add_checked_fixture(all, begin, NULL);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(all, tests[i]);
+    suite_add_tcase(suite, all);
+    return suite;
+}
