@@ -77,9 +77,12 @@ enum take request_want_whole(struct request_walk *walk, const struct message *me
     return TAKE_STOP;
 }
 
-static void note_bytes(struct client *client, const struct message *message)
+/* Once an input, not once a message. */
+static void note_bytes(const struct request_walk *walk)
 {
-    pool_stats(client->pool, client->set->worker)->received += message->size;
+    struct client *client = walk->client;
+    if (walk->received > 0)
+        pool_stats(client->pool, client->set->worker)->received += walk->received;
 }
 
 enum take request_forward(struct request_walk *walk, const struct message *message)
@@ -110,11 +113,11 @@ static enum take take_rest(struct request_walk *walk, size_t available)
 
 void requests_begin(struct client *client)
 {
+    if (client->is_in_request)
+        return;
     struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
     usec_t now = loop_now(client->set->loop);
     client->request_time = now;
-    if (client->is_in_request)
-        return;
     client->is_in_request = true;
     client->query_start = now;
     stats->queries++;
@@ -377,15 +380,13 @@ static enum take take_message(struct request_walk *walk, const struct message *m
     if (!is_of_copy && is_held(client, message))
         return request_hold(walk);
     client->flush_was_sent = false;
-    bool begins = !is_of_copy && !client->is_in_request;
-    if (!is_of_copy)
+    if (!is_of_copy && !client->is_in_request) {
         requests_begin(client);
-    if (begins)
         attach_arm(client);
-    uint64_t before = client->stream.in_start + walk->run;
+    }
     take = take_with_server(walk, message);
-    if (client->state != CLIENT_CLOSED && client->stream.in_start + walk->run != before)
-        note_bytes(client, message);
+    if (take == TAKE_NEXT)
+        walk->received += message->size;
     return take;
 }
 
@@ -410,13 +411,13 @@ static enum take take_one(struct request_walk *walk)
     struct message message;
     switch (message_peek(input.data + walk->run, left,
                          client->set->config->settings.max_packet_size, &message)) {
-    case MESSAGE_WHOLE:
-        return take_message(walk, &message);
     case MESSAGE_PARTIAL:
         /* Half a message on a server costs that server if its client leaves: what fits a buffer is
          * sent whole. */
         if (traits[message.type] & IS_KNOWN && message.size <= BUFFER_SIZE)
             return request_want_whole(walk, &message);
+        __attribute__((fallthrough));
+    case MESSAGE_WHOLE:
         return take_message(walk, &message);
     case MESSAGE_NONE:
         return TAKE_STOP;
@@ -436,9 +437,11 @@ void requests_process(struct client *client)
         if (!send_withheld_sync(&walk))
             return;
     }
-    while (take_one(&walk) == TAKE_NEXT)
-        if (client->state == CLIENT_CLOSED)
-            return;
+    while (take_one(&walk) == TAKE_NEXT && client->state != CLIENT_CLOSED)
+        ;
+    note_bytes(&walk);
+    if (client->state == CLIENT_CLOSED)
+        return;
     if (walk.unnamed_parse)
         unnamed_keep(&walk);
     if (client->state == CLIENT_CLOSED || !request_flush(&walk))

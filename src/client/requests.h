@@ -9,6 +9,7 @@ enum take { TAKE_NEXT, TAKE_STOP };
 struct request_walk {
     struct client *client;
     size_t run;
+    uint64_t received;            /* bytes of the messages that were taken */
     const uint8_t *unnamed_parse; /* the last unnamed Parse in this input that no Bind follows */
 };
 
