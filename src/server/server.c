@@ -61,9 +61,7 @@ static void run_release_task(struct loop_task *task)
     }
     deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
-    if (server_is_clean(server) && server->was_used && server_set_is_over_age(server))
-        server_close(server, "server lifetime over", NULL);
-    else if (server_is_clean(server))
+    if (server_is_clean(server))
         server_release(server);
     else
         server_close(server, "client disconnect while server was not ready", NULL);
@@ -288,6 +286,8 @@ void server_release(struct server *server)
         server_move_state(server, SERVER_CANCELING);
         return;
     }
+    if (server->was_used && server_set_close_over_age(server))
+        return;
     struct pool_waiter *waiter = NULL;
     const char *why = "close_needed";
     switch (pool_release(server->member.pool, set->worker, &server->member, loop_now(set->loop),

@@ -7,8 +7,9 @@
 void server_set_idle(struct server *server);
 void server_set_not_idle(struct server *server);
 
-/* Older than server_lifetime, and none of its pool was closed for that just now. */
-bool server_set_is_over_age(const struct server *server);
+/* Closes it if it is older than server_lifetime, and none of its pool was closed for that just now.
+ */
+bool server_set_close_over_age(struct server *server);
 static inline struct server_pool_note *server_set_note(struct server_set *set,
                                                        const struct pool *pool)
 {

@@ -55,17 +55,15 @@ static usec_t end_of_life(const struct server *server)
     return end > turn ? end : turn;
 }
 
-bool server_set_is_over_age(const struct server *server)
+bool server_set_close_over_age(struct server *server)
 {
-    return end_of_life(server) <= loop_now(server->set->loop);
-}
-
-static void close_over_age(struct server *server)
-{
+    if (end_of_life(server) > loop_now(server->set->loop))
+        return false;
     struct server_pool_note *note = server_set_note(server->set, server->member.pool);
     note->pool_number = server->member.pool->number;
     note->lifetime_closed = loop_now(server->set->loop);
     server_close(server, "server lifetime over", NULL);
+    return true;
 }
 
 /* When it is to be closed for its idleness; INT64_MAX: never. */
@@ -96,9 +94,9 @@ static void idle_expired(struct deadline *deadline, struct deadline_list *list)
     struct server *server = server_of_deadline(deadline);
     if (server->state != SERVER_IDLE)
         return;
-    if (server_set_is_over_age(server))
-        close_over_age(server);
-    else if (end_of_idleness(server) <= loop_now(list->loop) && is_of_minimum(server))
+    if (server_set_close_over_age(server))
+        return;
+    if (end_of_idleness(server) <= loop_now(list->loop) && is_of_minimum(server))
         rest_on(server);
     else if (end_of_idleness(server) <= loop_now(list->loop))
         server_close(server, "server idle timeout", NULL);
