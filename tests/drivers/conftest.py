@@ -31,10 +31,20 @@ def direct(cluster, certificates):
 
 
 @pytest.fixture
-def pooled(pooler, cluster, certificates):
-    """Through pgweir: transaction mode, two servers, two threads, TLS and SCRAM on both sides."""
-    under_test = pooler(
-        databases={"*": f"host=localhost port={cluster.port}"}, default_pool_size=2, worker_threads=2,
-        client_tls_sslmode="require", client_tls_cert_file=certificates.certificate("server"),
-        client_tls_key_file=certificates.key("server"), server_tls_sslmode="verify-full", server_tls_ca_file=certificates.ca)
-    return Place("pgweir", under_test.port, certificates.ca, under_test)
+def new_pooled(pooler, cluster, certificates):
+    """new_pooled(option=value, ...): a fresh pgweir in transaction mode, two servers, two threads, TLS and SCRAM on both sides."""
+
+    def start(**options):
+        under_test = pooler(
+            databases={"*": f"host=localhost port={cluster.port}"}, default_pool_size=2, worker_threads=2,
+            client_tls_sslmode="require", client_tls_cert_file=certificates.certificate("server"),
+            client_tls_key_file=certificates.key("server"), server_tls_sslmode="verify-full", server_tls_ca_file=certificates.ca,
+            **options)
+        return Place("pgweir", under_test.port, certificates.ca, under_test)
+
+    return start
+
+
+@pytest.fixture
+def pooled(new_pooled):
+    return new_pooled()
