@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "auth/auth_file.h"
+#include "auth/hba.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "config/settings.h" /* enum pool_mode, enum auth_type, struct settings */
@@ -76,8 +77,9 @@ struct listener_entry {
 struct config {
     struct settings settings;
     struct listener_entry listener;
-    const char *file;    /* as given */
-    uint64_t generation; /* 1 at start, +1 at each reload */
+    const struct hba *hba; /* rules of auth_hba_file; NULL unless auth_type=hba was loaded */
+    const char *file;      /* as given */
+    uint64_t generation;   /* 1 at start, +1 at each reload */
     _Atomic int references;
     /* private to config/snapshot.c: tables of databases and users */
     struct config_tables *tables;

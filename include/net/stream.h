@@ -116,6 +116,13 @@ bool stream_is_tls(const struct stream *stream);
 void stream_tls_text(const struct stream *stream, char *text, size_t size);
 /* Whether the handshake resumed a session. */
 bool stream_tls_resumed(const struct stream *stream);
+/* The peer has shown a certificate that verifies. */
+bool stream_tls_has_peer(const struct stream *stream);
+/* Its common name. False: there is none, or it does not fit. */
+bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size);
+/* Its common name, or a DNS or IP name beside it, is `name`: as names of hosts are compared
+ * (without regard to case, a leading *. for one label). */
+bool stream_tls_peer_is(const struct stream *stream, const char *name);
 
 /* Unread input: address and size. Valid until the end of the turn's read phase, or until
  * stream_consume. */

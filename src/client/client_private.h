@@ -79,6 +79,11 @@ void login_methods_finish(struct client_login *login);
 /* client/cancel: the connection that brought a CancelRequest has gone. */
 void cancel_leave(struct cancel *cancel);
 
+/* client/login_rules: by which method this client must prove itself (auth_type, and the rules of
+ * auth_hba_file), into login->method; where a certificate does, it was looked at. False: refused.
+ */
+bool login_rules_choose(struct client *client);
+
 /* client/notice: what we say to a client, and of one to the log. */
 /* False: no memory. */
 bool notice_error(struct client *client, const char *severity, const struct error *error);

@@ -105,47 +105,6 @@ static bool is_own_user(const struct client *client)
            uid == (int64_t)client->set->shared->own_uid;
 }
 
-static bool trusts(struct client *client)
-{
-    if (client->user != NULL && client->user->is_known)
-        return true;
-    notice_no_such_user(client);
-    client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "\"trust\" authentication failed");
-    return false;
-}
-
-/* False: refused. */
-static bool choose_method(struct client *client)
-{
-    struct client_login *login = client->login;
-
-    switch (client->set->config->settings.auth_type) {
-    case AUTH_ANY:
-        login->method = LOGIN_NOTHING_ASKED;
-        return true;
-    case AUTH_TRUST:
-        login->method = LOGIN_NOTHING_ASKED;
-        return trusts(client);
-    case AUTH_PLAIN:
-        login->method = LOGIN_CLEARTEXT;
-        return true;
-    case AUTH_MD5:
-        login->method = LOGIN_MD5;
-        return true;
-    case AUTH_SCRAM_SHA_256:
-        login->method = LOGIN_SCRAM;
-        return true;
-    case AUTH_CERT:
-    case AUTH_HBA:
-    case AUTH_LDAP:
-    case AUTH_PAM:
-        break;
-    }
-    notice_text(client, LOG_ERROR, "this auth_type is not supported yet");
-    client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "bouncer config error");
-    return false;
-}
-
 void login_start(struct client *client, const struct startup_packet *packet)
 {
     struct startup_choice choice;
@@ -166,7 +125,7 @@ void login_start(struct client *client, const struct startup_packet *packet)
         return;
     stream_consume(&client->stream, packet->size); /* the texts of `choice` go with it */
     client->user = config_find_user(client->set->config, client->user_name);
-    if (!client->is_admin && !choose_method(client))
+    if (!client->is_admin && !login_rules_choose(client))
         return;
     if (login_methods_start(client))
         login_methods_input(client);

@@ -191,3 +191,50 @@ void build_server_tls(struct loader *loader)
             out_of_memory(loader);
     }
 }
+
+/* ---- rules ---- */
+
+static void take_hba_warning(void *argument, const char *file, int line, const char *text)
+{
+    struct loader *loader = argument;
+
+    problems_add(loader->warnings, (struct ini_place){file, line}, NULL, "%s", text);
+}
+
+/* Rules that ask for certificates are of use only where clients can show them. */
+static void check_certificates(struct loader *loader)
+{
+    const struct settings *settings = &loader->config->settings;
+    int line = hba_certificate_line(loader->config->hba);
+
+    if (line > 0 &&
+        (settings->client_tls_sslmode == TLS_DISABLE || is_empty(settings->client_tls_ca_file)))
+        problems_add(loader->problems, (struct ini_place){settings->auth_hba_file, line}, NULL,
+                     "client certificates need client_tls_sslmode and client_tls_ca_file");
+}
+
+void build_hba(struct loader *loader)
+{
+    const struct settings *settings = &loader->config->settings;
+    const struct hba_source source = {
+        .file = settings->auth_hba_file,
+        .ident_file = settings->auth_ident_file,
+        .warning = take_hba_warning,
+        .argument = loader,
+    };
+    struct error error;
+
+    if (settings->auth_type != AUTH_HBA)
+        return;
+    if (is_empty(settings->auth_hba_file)) {
+        problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
+                     "hba needs auth_hba_file");
+        return;
+    }
+    loader->config->hba = hba_load(&source, &error);
+    if (loader->config->hba == NULL)
+        problems_add(loader->problems, place_of(loader, "auth_hba_file"), "auth_hba_file", "%s",
+                     error.message);
+    else
+        check_certificates(loader);
+}

@@ -5,25 +5,51 @@
 
 /* ---- problems ---- */
 
-static const char *name_not_built(enum auth_type type)
+static bool is_empty(const char *text)
 {
-    switch (type) {
+    return text == NULL || *text == '\0';
+}
+
+static void check_not_built(struct loader *loader, const char *name)
+{
+    problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
+                 "%s is not honoured yet: trust, plain, md5, scram-sha-256, cert, hba and any are",
+                 name);
+}
+
+static void check_cert(struct loader *loader)
+{
+    const struct settings *settings = &loader->config->settings;
+    struct ini_place place = place_of(loader, "auth_type");
+
+    if (settings->client_tls_sslmode != TLS_VERIFY_FULL)
+        problems_add(loader->problems, place, "auth_type",
+                     "auth_type=cert requires client_tls_sslmode=SSLMODE_VERIFY_FULL");
+    if (is_empty(settings->client_tls_ca_file))
+        problems_add(loader->problems, place, "auth_type",
+                     "auth_type=cert requires client_tls_ca_file");
+}
+
+static void check_auth_type(struct loader *loader)
+{
+    switch (loader->config->settings.auth_type) {
     case AUTH_CERT:
-        return "cert";
-    case AUTH_HBA:
-        return "hba";
+        check_cert(loader);
+        break;
     case AUTH_LDAP:
-        return "ldap";
+        check_not_built(loader, "ldap");
+        break;
     case AUTH_PAM:
-        return "pam";
+        check_not_built(loader, "pam");
+        break;
     case AUTH_ANY:
+    case AUTH_HBA:
     case AUTH_TRUST:
     case AUTH_PLAIN:
     case AUTH_MD5:
     case AUTH_SCRAM_SHA_256:
         break;
     }
-    return NULL;
 }
 
 static bool is_loopback(const char *address, size_t length)
@@ -50,11 +76,7 @@ static bool is_open(const char *addresses)
 
 void check_problems(struct loader *loader)
 {
-    const char *name = name_not_built(loader->config->settings.auth_type);
-
-    if (name != NULL)
-        problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
-                     "%s is not honoured yet: trust, plain, md5, scram-sha-256 and any are", name);
+    check_auth_type(loader);
     if (loader->config->settings.http_port > 0 &&
         is_open(loader->config->settings.http_listen_addr))
         problems_add(loader->problems, place_of(loader, "http_listen_addr"), "http_listen_addr",
@@ -85,11 +107,6 @@ void check_start_only(struct loader *loader)
 static void warn(struct loader *loader, const char *key, const char *what)
 {
     problems_add(loader->warnings, place_of(loader, key), key, "%s", what);
-}
-
-static bool is_empty(const char *text)
-{
-    return text == NULL || *text == '\0';
 }
 
 void check_warnings(struct loader *loader)

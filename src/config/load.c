@@ -285,6 +285,7 @@ static void build(struct loader *loader, int problems_before)
     build_console(loader);
     build_client_tls(loader);
     build_server_tls(loader);
+    build_hba(loader);
     tables_sort(loader->config->tables);
     check_warnings(loader);
 }
@@ -357,6 +358,7 @@ static bool change(struct loader *loader, const struct config *config,
     struct error error;
 
     copy->tables = tables_acquire(config->tables);
+    copy->hba = hba_acquire(config->hba);
     if (!settings_copy(&copy->settings, &config->settings))
         return false;
     if (option->changes != OPTION_START && !settings_set(&copy->settings, option, value, &error)) {

@@ -284,6 +284,7 @@ void config_release(const struct config *config)
         return;
     settings_finish(&last->settings);
     tls_context_release(last->listener.client_tls);
+    hba_release(last->hba);
     tables_release(last->tables);
     owned_free(last->file);
     memory_free(last);

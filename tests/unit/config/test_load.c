@@ -75,12 +75,14 @@ PROBLEM_TEST(a_peer_has_a_host, PEERS "1 = port=1\n",
              "pgweir.ini:3: 1: host was not provided for peer 1")
 PROBLEM_TEST(a_peer_is_a_connection_string, PEERS "1 = host\n",
              "pgweir.ini:3: 1: syntax error in connection string")
-PROBLEM_TEST(certificates_are_not_a_method_yet, MAIN "auth_type = cert\n",
-             "pgweir.ini:2: auth_type: cert is not honoured yet: trust, plain, md5, scram-sha-256 "
-             "and any are")
-PROBLEM_TEST(rules_are_not_a_method_yet, MAIN "\nauth_type = HBA\n",
-             "pgweir.ini:3: auth_type: hba is not honoured yet: trust, plain, md5, scram-sha-256 "
-             "and any are")
+PROBLEM_TEST(the_directory_is_not_a_method_yet, MAIN "\nauth_type = LDAP\n",
+             "pgweir.ini:3: auth_type: ldap is not honoured yet: trust, plain, md5, scram-sha-256, "
+             "cert, hba and any are")
+PROBLEM_TEST(rules_need_a_file, MAIN "\nauth_type = HBA\n",
+             "pgweir.ini:3: auth_type: hba needs auth_hba_file")
+PROBLEM_TEST(rules_need_a_file_that_is_there, MAIN "auth_type = hba\nauth_hba_file = gone.conf\n",
+             "pgweir.ini:3: auth_hba_file: could not open hba config file: gone.conf: No such file "
+             "or directory")
 PROBLEM_TEST(tls_for_clients_needs_a_certificate, MAIN "client_tls_sslmode = require\n",
              "pgweir.ini:2: client_tls_sslmode: TLS wants client_tls_cert_file and "
              "client_tls_key_file")
@@ -568,9 +570,9 @@ END_TEST
 
 START_TEST(set_refuses_a_method_that_is_not_there)
 {
-    assert_set_refused("auth_type", "hba",
-                       "auth_type: hba is not honoured yet: trust, plain, md5, scram-sha-256 and "
-                       "any are");
+    assert_set_refused("auth_type", "pam",
+                       "auth_type: pam is not honoured yet: trust, plain, md5, scram-sha-256, "
+                       "cert, hba and any are");
 }
 END_TEST
 
@@ -656,8 +658,9 @@ static TCase *mistakes(void)
     tcase_add_test(tests, a_peer_has_a_number);
     tcase_add_test(tests, a_peer_has_a_host);
     tcase_add_test(tests, a_peer_is_a_connection_string);
-    tcase_add_test(tests, certificates_are_not_a_method_yet);
-    tcase_add_test(tests, rules_are_not_a_method_yet);
+    tcase_add_test(tests, the_directory_is_not_a_method_yet);
+    tcase_add_test(tests, rules_need_a_file);
+    tcase_add_test(tests, rules_need_a_file_that_is_there);
     tcase_add_test(tests, tls_for_clients_needs_a_certificate);
     tcase_add_test(tests, a_missing_file_is_refused);
     tcase_add_test(tests, a_missing_auth_file_is_refused);

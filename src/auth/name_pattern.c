@@ -1,0 +1,66 @@
+#include "name_pattern.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATTERN_MAX     256
+#define REPETITIONS_MAX 1024
+
+static bool has_back_reference(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if (*text == '\\' && *++text >= '0' && *text <= '9')
+            return true;
+        else if (*text == '\0')
+            return false;
+    return false;
+}
+
+/* The library writes a repeated part out as often as it is repeated, and nested ones multiply: a
+ * few bytes can want all memory there is. The product of all repetitions says at most how much.
+ * What stands in brackets is counted too, which only errs on the safe side. */
+static bool is_small(const char *text)
+{
+    unsigned long product = 1;
+
+    if (strlen(text) > PATTERN_MAX)
+        return false;
+    for (; *text != '\0' && product <= REPETITIONS_MAX; text++) {
+        if (*text == '+') {
+            product *= 2;
+        } else if (*text == '{') {
+            unsigned long number = strtoul(text + 1, NULL, 10);
+            const char *comma = text + 1 + strcspn(text + 1, ",}");
+            unsigned long most = *comma == ',' ? strtoul(comma + 1, NULL, 10) : 0;
+
+            number = number > most ? number : most;
+            product *= number > REPETITIONS_MAX ? REPETITIONS_MAX + 1 : number + 1;
+        }
+    }
+    return product <= REPETITIONS_MAX;
+}
+
+bool name_pattern_compile(regex_t *pattern, const char *text, char *reason, size_t reason_size)
+{
+    if (has_back_reference(text)) {
+        (void)snprintf(reason, reason_size, "back-references are not supported");
+        return false;
+    }
+    if (!is_small(text)) {
+        (void)snprintf(reason, reason_size, "it is too large, or repeats too much");
+        return false;
+    }
+    int verdict = regcomp(pattern, text, REG_EXTENDED);
+    if (verdict == 0)
+        return true;
+    (void)regerror(verdict, pattern, reason, reason_size);
+    return false;
+}
+
+bool name_pattern_matches(const regex_t *pattern, const char *name, regmatch_t *groups)
+{
+    if (strnlen(name, NAME_PATTERN_TEXT_MAX + 1) > NAME_PATTERN_TEXT_MAX)
+        return false;
+    return regexec(pattern, name, groups != NULL ? 2 : 0, groups, 0) == 0;
+}

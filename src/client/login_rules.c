@@ -1,0 +1,150 @@
+/* By which method a client must prove who it is: auth_type, or the first rule that fits (COMPAT
+ * 4.2, 4.4), and certificates (4.7). Rules look at names and addresses alone, so that known and
+ * unknown users are asked the same. */
+#include <string.h>
+
+#include "client_private.h"
+
+#define CERTIFICATE_FAILED "certificate authentication failed"
+
+static bool refuse(struct client *client, const char *text)
+{
+    client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, text);
+    return false;
+}
+
+static bool is_known(struct client *client, const char *refusal)
+{
+    if (client->user != NULL && client->user->is_known)
+        return true;
+    notice_no_such_user(client);
+    return refuse(client, refusal);
+}
+
+static bool ask(struct client *client, enum login_method method)
+{
+    client->login->method = method;
+    return true;
+}
+
+/* ---- certificates ---- */
+
+static bool refuse_certificate(struct client *client, const char *why)
+{
+    notice_text(client, LOG_ERROR, why);
+    return refuse(client, CERTIFICATE_FAILED);
+}
+
+static bool certificate_is_called(const void *argument, const char *name)
+{
+    const struct client *client = argument;
+
+    return stream_tls_peer_is(&client->stream, name);
+}
+
+static bool is_mapped(const struct client *client, const char *map)
+{
+    char name[256];
+    bool has_name = stream_tls_peer_name(&client->stream, name, sizeof(name));
+    const struct ident_peer peer = {
+        .name = has_name ? name : NULL, .is_called = certificate_is_called, .argument = client};
+
+    return ident_match(hba_ident(client->set->config->hba), map, &peer, client->user_name);
+}
+
+/* The client has shown a certificate, and, if `is_named`, one whose name is the user's. */
+static bool check_certificate(struct client *client, bool is_named, const char *map)
+{
+    if (!stream_is_tls(&client->stream))
+        return refuse_certificate(client, "TLS connection required");
+    if (!stream_tls_has_peer(&client->stream))
+        return refuse_certificate(client, "TLS client certificate required");
+    if (map != NULL)
+        return is_mapped(client, map) ||
+               refuse_certificate(client, "ident map: the certificate does not have a match");
+    return !is_named || stream_tls_peer_is(&client->stream, client->user_name) ||
+           refuse_certificate(client, "TLS certificate name mismatch");
+}
+
+static bool enter_by_certificate(struct client *client, const char *map)
+{
+    return check_certificate(client, true, map) && is_known(client, CERTIFICATE_FAILED) &&
+           ask(client, LOGIN_NOTHING_ASKED);
+}
+
+/* ---- rules ---- */
+
+static bool enter_by_trust(struct client *client)
+{
+    return is_known(client, "\"trust\" authentication failed") && ask(client, LOGIN_NOTHING_ASKED);
+}
+
+static bool follow(struct client *client, const struct hba_verdict *verdict)
+{
+    bool is_named = verdict->certificate == HBA_CERTIFICATE_NAMED;
+
+    if (verdict->certificate != HBA_CERTIFICATE_ANY && !check_certificate(client, is_named, NULL))
+        return false;
+    switch (verdict->method) {
+    case HBA_TRUST:
+        return enter_by_trust(client);
+    case HBA_REJECT:
+        return refuse(client, "login rejected");
+    case HBA_PASSWORD:
+        return ask(client, LOGIN_CLEARTEXT);
+    case HBA_MD5:
+        return ask(client, LOGIN_MD5);
+    case HBA_SCRAM_SHA_256:
+        return ask(client, LOGIN_SCRAM);
+    case HBA_CERT:
+        return enter_by_certificate(client, verdict->map);
+    }
+    return false;
+}
+
+/* auth_type=hba by SET has no rules until a reload: nobody comes in (COMPAT 5.4). */
+static bool choose_by_rules(struct client *client)
+{
+    const struct hba *hba = client->set->config->hba;
+    struct hba_verdict verdict;
+    struct address address;
+    const struct hba_request request = {
+        .database = client->database_name,
+        .user = client->user_name,
+        .is_tls = stream_is_tls(&client->stream),
+        .address = &address.u,
+    };
+
+    if (!address_of_peer(&address, client->stream.fd)) {
+        client_close(client, "client unexpected eof");
+        return false;
+    }
+    if (hba == NULL || !hba_match(hba, &request, &verdict))
+        return refuse(client, "no authentication method is found");
+    return follow(client, &verdict);
+}
+
+bool login_rules_choose(struct client *client)
+{
+    switch (client->set->config->settings.auth_type) {
+    case AUTH_ANY:
+        return ask(client, LOGIN_NOTHING_ASKED);
+    case AUTH_TRUST:
+        return enter_by_trust(client);
+    case AUTH_PLAIN:
+        return ask(client, LOGIN_CLEARTEXT);
+    case AUTH_MD5:
+        return ask(client, LOGIN_MD5);
+    case AUTH_SCRAM_SHA_256:
+        return ask(client, LOGIN_SCRAM);
+    case AUTH_CERT:
+        return enter_by_certificate(client, NULL);
+    case AUTH_HBA:
+        return choose_by_rules(client);
+    case AUTH_LDAP:
+    case AUTH_PAM:
+        break;
+    }
+    notice_text(client, LOG_ERROR, "this auth_type is not supported yet");
+    return refuse(client, "bouncer config error");
+}

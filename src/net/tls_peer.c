@@ -1,0 +1,63 @@
+/* What a peer's certificate says about who it is. It was verified in the handshake, or there is
+ * none. */
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tls_private.h"
+
+/* Borrowed; NULL: none that verifies. */
+static X509 *certificate_of(const struct stream *stream)
+{
+    const struct tls_state *tls = stream_is_tls(stream) ? stream->transport_state : NULL;
+
+    if (tls == NULL || !tls->is_established || SSL_get_verify_result(tls->ssl) != X509_V_OK)
+        return NULL;
+    return SSL_get0_peer_certificate(tls->ssl);
+}
+
+bool stream_tls_has_peer(const struct stream *stream)
+{
+    return certificate_of(stream) != NULL;
+}
+
+bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size)
+{
+    X509 *certificate = certificate_of(stream);
+
+    if (certificate == NULL)
+        return false;
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (index < 0)
+        return false;
+    unsigned char *name = NULL;
+    int length =
+        ASN1_STRING_to_UTF8(&name, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, index)));
+    /* A zero byte inside would make a longer name look like a shorter one. */
+    bool fits = length > 0 && (size_t)length < size && memchr(name, 0, (size_t)length) == NULL;
+    if (fits) {
+        memcpy(text, name, (size_t)length);
+        text[length] = '\0';
+    }
+    OPENSSL_free(name);
+    ERR_clear_error();
+    return fits;
+}
+
+bool stream_tls_peer_is(const struct stream *stream, const char *name)
+{
+    X509 *certificate = certificate_of(stream);
+
+    /* To OpenSSL a name that begins with a dot stands for all names below it. */
+    if (certificate == NULL || name[0] == '\0' || name[0] == '.')
+        return false;
+    bool is_called =
+        X509_check_host(certificate, name, 0,
+                        X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                        NULL) == 1 ||
+        X509_check_ip_asc(certificate, name, 0) == 1;
+    ERR_clear_error();
+    return is_called;
+}
