@@ -83,10 +83,16 @@ static void watch(struct worker *worker, usec_t now)
     static struct log_limit limit;
     uint32_t held_back;
     usec_t late = now - atomic_load(&worker->loop->last_turn);
-    if (worker->index > 0 && late > WATCHDOG_LIMIT + SWEEP_PERIOD &&
-        log_allow(&limit, 1, &held_back))
+    if (late > WATCHDOG_LIMIT + SWEEP_PERIOD && log_allow(&limit, 1, &held_back))
         log_warning(NULL, "worker %d has not turned for %lld s", worker->index,
                     (long long)(late / USEC_PER_SEC));
+}
+
+/* On worker 1: who watches the others is watched, too. */
+static void watch_first(void *argument)
+{
+    struct workers *workers = argument;
+    watch(&workers->array[0], loop_now(workers->array[1].loop));
 }
 
 static void seldom(void *argument)
@@ -95,7 +101,8 @@ static void seldom(void *argument)
     usec_t now = loop_now(workers->array[0].loop);
     for (int i = 0; i < workers->count; i++) {
         struct sweep *sweep = memory_zalloc(sizeof(*sweep));
-        watch(&workers->array[i], now);
+        if (i > 0)
+            watch(&workers->array[i], now);
         if (!sweep)
             continue;
         *sweep = (struct sweep){.mail.deliver = sweep_worker, .worker = &workers->array[i]};
@@ -107,6 +114,9 @@ static void seldom(void *argument)
 bool upkeep_start(struct workers *workers)
 {
     struct loop *loop = workers->array[0].loop;
+    if (workers->count > 1 &&
+        !loop_add_periodic(workers->array[1].loop, SWEEP_PERIOD, watch_first, workers))
+        return false;
     return loop_add_periodic(loop, UPKEEP_PERIOD, often, workers) &&
            loop_add_periodic(loop, SWEEP_PERIOD, seldom, workers);
 }
