@@ -113,6 +113,7 @@ struct pool {
     struct pool_waiters remote; /* waiters of pools with several homes, oldest first */
     int size;                   /* members in any state */
     int opening;                /* those of them that are connecting */
+    int current;                /* members that were opened in the present epoch */
     int surplus;      /* those of them that were told to close because there are too many */
     bool had_success; /* some server logged in since the last epoch */
     enum pool_failure failure;

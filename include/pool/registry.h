@@ -31,3 +31,17 @@ struct pool **registry_list(struct registry *registry, size_t *count);
 /* Every pool is draining (shutdown): acquire refuses, releases close. */
 void registry_drain(struct registry *registry);
 int registry_count(struct registry *registry);
+
+/* What operators order. `database` NULL: all of them. What was ordered holds for pools that are
+ * made later, too. */
+enum registry_verdict { REGISTRY_DONE, REGISTRY_ALREADY, REGISTRY_NO_MEMORY };
+/* Paused pools lend and open nothing; what comes back is closed. */
+enum registry_verdict registry_pause(struct registry *registry, const char *database, bool paused);
+bool registry_is_paused(struct registry *registry, const char *database);
+/* A disabled database takes no new clients. False: no memory. */
+bool registry_disable(struct registry *registry, const char *database, bool disabled);
+bool registry_is_disabled(struct registry *registry, const char *database);
+/* Servers opened so far are closed as soon as they are free. */
+void registry_reconnect(struct registry *registry, const char *database);
+/* How many there are, on all workers; `outdated`: only those that a reconnect will close. */
+int registry_servers(struct registry *registry, const char *database, bool outdated);

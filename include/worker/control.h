@@ -25,6 +25,25 @@ void control_reload(struct workers *workers, struct reload_request *request);
 /* HUP: the same, nobody to tell. */
 void control_reload_signal(struct workers *workers);
 
+/* Somebody waits until no server is left (`outdated`: none that a RECONNECT closes) of `database`
+ * ("": all), or until a pause that it belongs to is over. `done` is called on `loop`, or at the end
+ * of the process on worker 0. The wait must stay until then. Any worker's thread. */
+struct control_wait {
+    void (*done)(struct control_wait *wait);
+    struct loop *loop;
+    char database[64];
+    bool outdated;
+    struct mail mail; /* private, as what follows */
+    struct workers *workers;
+    TAILQ_ENTRY(control_wait) link;
+};
+void control_wait(struct workers *workers, struct control_wait *wait);
+/* Every worker closes at once what is idle and no longer right. Any worker's thread. */
+void control_sweep(struct workers *workers);
+/* USR1 and USR2. Worker 0's thread. */
+void control_pause_signal(struct workers *workers);
+void control_resume_signal(struct workers *workers);
+
 /* SHUTDOWN, TERM and INT: SHUTDOWN_NO means at once. A second order while one runs is obeyed as
  * COMPAT 5.4 and 6.4 say. Any worker's thread. */
 void control_shutdown(struct workers *workers, enum shutdown_mode mode, bool at_once);

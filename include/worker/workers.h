@@ -19,11 +19,12 @@ struct workers {
     struct offload *offload;
     struct key_cache *key_cache;
     struct tls_ticket_keys *ticket_keys;
-    const struct config *config; /* worker 0's: the newest that was published */
-    struct acceptor *acceptor;   /* worker 0 */
-    struct control *control;     /* worker 0: reload and shutdown */
-    struct stats *stats;         /* ticks of worker 0 */
-    uint64_t pools_generation;   /* of the configuration whose pools upkeep has made */
+    const struct config *config;      /* worker 0's: the newest that was published */
+    struct acceptor *acceptor;        /* worker 0 */
+    struct control *control;          /* worker 0: reload and shutdown */
+    struct stats *stats;              /* ticks of worker 0 */
+    TAILQ_HEAD(, control_wait) waits; /* worker 0: who waits for servers to end (control_wait) */
+    uint64_t pools_generation;        /* of the configuration whose pools upkeep has made */
     usec_t start_time;
     int verbose;   /* -v, counted: the least that a reload leaves */
     bool is_quiet; /* -q: holds over reloads */

@@ -20,7 +20,7 @@ static bool say(struct client *client, const struct bytes *out)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
-static void answer_error(struct console_session *session, const char *sqlstate, const char *text)
+void console_error(struct console_session *session, const char *sqlstate, const char *text)
 {
     struct client *client = session->client;
     uint8_t memory[2048];
@@ -35,7 +35,7 @@ static void answer_error(struct console_session *session, const char *sqlstate, 
     say(client, &out);
 }
 
-static void answer_tag(struct console_session *session, const char *tag)
+void console_tag(struct console_session *session, const char *tag)
 {
     uint8_t memory[512];
     struct bytes out = bytes_over(memory, sizeof(memory));
@@ -83,7 +83,7 @@ static void report_done(struct report *report, void *argument)
     struct console_session *session = argument;
     if (still_there(session)) {
         if (report->failed)
-            answer_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+            console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
         else
             answer_show(session, session->show, report);
         go_on(session);
@@ -99,13 +99,33 @@ static void reload_done(struct reload_request *request, bool ok, const char *fir
     if (!still_there(session))
         return;
     if (ok) {
-        answer_tag(session, "RELOAD");
+        console_tag(session, "RELOAD");
     } else {
         log_error(NULL, "RELOAD Failed, see logs for more details");
-        answer_error(session, SQLSTATE_CONFIG_FILE_ERROR,
-                     "RELOAD failed, see logs for additional details");
+        console_error(session, SQLSTATE_CONFIG_FILE_ERROR,
+                      "RELOAD failed, see logs for additional details");
     }
     go_on(session);
+}
+
+static void wait_done(struct control_wait *wait)
+{
+    struct console_session *session =
+        (struct console_session *)((char *)wait - offsetof(struct console_session, wait));
+    if (!still_there(session))
+        return;
+    console_tag(session, session->wait_tag);
+    go_on(session);
+}
+
+void console_wait(struct console_session *session, const char *tag)
+{
+    session->is_waiting = true;
+    session->wait_tag = tag;
+    session->wait.done = wait_done;
+    session->wait.loop = session->client->set->loop;
+    stream_pause(&session->client->stream);
+    control_wait(session->workers, &session->wait);
 }
 
 /* -- commands
@@ -123,11 +143,11 @@ static const struct show *find_show(const char *word)
     return NULL;
 }
 
-static void invalid(struct console_session *session, const char *query)
+void console_invalid(struct console_session *session, const char *query)
 {
     char text[ERROR_MESSAGE_MAX];
     snprintf(text, sizeof(text), "invalid command '%s', use SHOW HELP;", query);
-    answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
+    console_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
 }
 
 static void run_show(struct console_session *session, const struct command *command,
@@ -135,7 +155,7 @@ static void run_show(struct console_session *session, const struct command *comm
 {
     const struct show *show = find_show(command->argument);
     if (!show) {
-        invalid(session, query);
+        console_invalid(session, query);
         return;
     }
     if (!show->needs_report) {
@@ -148,7 +168,7 @@ static void run_show(struct console_session *session, const struct command *comm
     if (!report_start(session->workers, session->client->set->loop, show->kind, report_done,
                       session)) {
         session->is_waiting = false;
-        answer_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+        console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
         stream_resume(&session->client->stream);
     }
 }
@@ -171,21 +191,20 @@ static void run_shutdown(struct console_session *session, const struct command *
         control_shutdown(session->workers, SHUTDOWN_NO, true);
     } else if (strcasecmp(command->argument, "WAIT_FOR_SERVERS") == 0) {
         log_info(NULL, "SHUTDOWN WAIT_FOR_SERVERS command issued");
-        answer_tag(session, "SHUTDOWN");
+        console_tag(session, "SHUTDOWN");
         control_shutdown(session->workers, SHUTDOWN_WAIT_FOR_SERVERS, false);
     } else if (strcasecmp(command->argument, "WAIT_FOR_CLIENTS") == 0) {
         log_info(NULL, "SHUTDOWN WAIT_FOR_CLIENTS command issued");
-        answer_tag(session, "SHUTDOWN");
+        console_tag(session, "SHUTDOWN");
         control_shutdown(session->workers, SHUTDOWN_WAIT_FOR_CLIENTS, false);
     } else {
-        invalid(session, query);
+        console_invalid(session, query);
     }
 }
 
 static bool is_known_but_not_built(const char *word)
 {
-    static const char *const words[] = {"PAUSE",     "RESUME", "SUSPEND",     "DISABLE",   "ENABLE",
-                                        "RECONNECT", "KILL",   "KILL_CLIENT", "WAIT_CLOSE"};
+    static const char *const words[] = {"SUSPEND", "KILL", "KILL_CLIENT", "SET"};
     for (size_t i = 0; i < COLUMN_COUNT(words); i++)
         if (strcmp(words[i], word) == 0)
             return true;
@@ -197,20 +216,22 @@ static void run_order(struct console_session *session, const struct command *com
                       const char *query)
 {
     char text[128];
-    bool is_reload = strcmp(command->word, "RELOAD") == 0;
+    bool is_reload = strcmp(command->word, "RELOAD") == 0 && command->argument[0] == 0;
     bool is_shutdown = strcmp(command->word, "SHUTDOWN") == 0;
-    bool is_later = is_known_but_not_built(command->word) || strcmp(command->word, "SET") == 0;
-    if (!(is_reload && command->argument[0] == 0) && !is_shutdown && !is_later) {
-        invalid(session, query);
+    bool is_later = is_known_but_not_built(command->word);
+    if (!is_reload && !is_shutdown && !is_later && !console_order_is_known(command->word)) {
+        console_invalid(session, query);
     } else if (!session->client->is_admin) {
-        answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
+        console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
     } else if (is_reload) {
         run_reload(session);
     } else if (is_shutdown) {
         run_shutdown(session, command, query);
-    } else {
+    } else if (is_later) {
         snprintf(text, sizeof(text), "%s is not supported yet", command->word);
-        answer_error(session, SQLSTATE_FEATURE_NOT_SUPPORTED, text);
+        console_error(session, SQLSTATE_FEATURE_NOT_SUPPORTED, text);
+    } else {
+        console_order(session, command);
     }
 }
 
@@ -244,10 +265,10 @@ static void run(struct console_session *session, const char *query)
     case COMMAND_OK:
         break;
     case COMMAND_INVALID:
-        invalid(session, query);
+        console_invalid(session, query);
         return;
     case COMMAND_BAD_ARGUMENTS:
-        answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, "bad arguments");
+        console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "bad arguments");
         return;
     }
     if (strcmp(command.word, "SHOW") == 0 || strcmp(command.word, "SELECT") == 0)
@@ -270,7 +291,7 @@ static void refuse_packet(struct console_session *session, const struct message 
     else
         snprintf(text, sizeof(text), "unsupported packet type for admin console: %d",
                  message->type);
-    answer_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
+    console_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
     if (session->client && session->client->state != CLIENT_CLOSED)
         client_refuse_text(session->client, SQLSTATE_PROTOCOL_VIOLATION, "bad packet");
 }

@@ -35,7 +35,20 @@ struct console_session {
     bool is_waiting;         /* for a report or a reload */
     const struct show *show; /* what a report is for */
     struct reload_request reload;
+    struct control_wait wait;
+    const char *wait_tag;
 };
+
+/* orders: an operator's commands that concern databases. */
+bool console_order_is_known(const char *word);
+void console_order(struct console_session *session, const struct command *command);
+
+/* console: answers. */
+void console_error(struct console_session *session, const char *sqlstate, const char *text);
+void console_tag(struct console_session *session, const char *tag);
+void console_invalid(struct console_session *session, const char *query);
+/* The wait's end is answered with `tag`; until then no further command is taken. */
+void console_wait(struct console_session *session, const char *tag);
 
 /* A SHOW word: what it reports, and who writes the rows. */
 struct show {

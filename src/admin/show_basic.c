@@ -60,8 +60,10 @@ static void write_state(struct console_session *session, const struct report *re
                         struct bytes *out)
 {
     static const struct column columns[] = {COLUMN_TEXT("key"), COLUMN_TEXT("value")};
-    static const char *const rows[][2] = {{"active", "yes"}, {"paused", "no"}, {"suspended", "no"}};
-    (void)session;
+    bool is_paused = registry_is_paused(session->workers->shared.registry, NULL);
+    const char *const rows[][2] = {{"active", is_paused ? "no" : "yes"},
+                                   {"paused", is_paused ? "yes" : "no"},
+                                   {"suspended", "no"}};
     (void)report;
     build_row_description(out, columns, COLUMN_COUNT(columns));
     for (size_t i = 0; i < COLUMN_COUNT(rows); i++) {
@@ -164,8 +166,8 @@ static void write_database(struct database_entry *database, void *argument)
     cell_int(out, limits_database_count(registry_limits(set->shared->registry), database->name));
     cell_int(out, effective.max_db_client_connections);
     cell_int(out, client_count_of_database(set->shared->counts, database->name));
-    cell_int(out, 0);
-    cell_int(out, 0);
+    cell_int(out, registry_is_paused(set->shared->registry, database->name));
+    cell_int(out, registry_is_disabled(set->shared->registry, database->name));
     data_row_end(out, row);
 }
 
@@ -287,6 +289,12 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION"
                  "\n\tSHOW LISTS|STATE|STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
                  "\n\tRELOAD"
+                 "\n\tPAUSE [<db>]"
+                 "\n\tRESUME [<db>]"
+                 "\n\tDISABLE <db>"
+                 "\n\tENABLE <db>"
+                 "\n\tRECONNECT [<db>]"
+                 "\n\tWAIT_CLOSE [<db>]"
                  "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]");
 }
 

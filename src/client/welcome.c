@@ -80,6 +80,12 @@ static bool find_database(struct client *client)
         client_refuse(client, &error);
         return false;
     }
+    if (registry_is_disabled(client->set->shared->registry, client->database_name)) {
+        error_set(&error, SQLSTATE_CANNOT_CONNECT_NOW, "database \"%.63s\" is disabled",
+                  client->database_name);
+        client_refuse(client, &error);
+        return false;
+    }
     if (config->settings.auth_type == AUTH_ANY && client->database->user == NULL) {
         notice_text(client, LOG_ERROR, "auth_type=any requires forced user");
         client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "bouncer config error");

@@ -47,9 +47,10 @@ static void on_quit(int number, void *argument)
 
 static void on_usr(int number, void *argument)
 {
-    (void)argument;
-    log_warning(NULL, "got SIGUSR%d: PAUSE and RESUME are not supported yet, ignored",
-                number == SIGUSR1 ? 1 : 2);
+    if (number == SIGUSR1)
+        control_pause_signal(argument);
+    else
+        control_resume_signal(argument);
 }
 
 static const struct {

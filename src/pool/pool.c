@@ -187,6 +187,7 @@ void pool_raise_epoch(struct pool *pool)
 
     (void)pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->epoch, 1);
+    pool->current = 0;
     welcome = pool->welcome;
     pool->welcome = NULL;
     pool->had_success = false;

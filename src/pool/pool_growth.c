@@ -298,9 +298,12 @@ void pool_member_init(struct pool *pool, struct pool_member *member, int worker,
         .pool = pool_acquire_reference(pool),
         .state = MEMBER_OPENING,
         .worker = worker,
-        .epoch = atomic_load(&pool->epoch),
         .opened_at = now,
     };
+    (void)pthread_mutex_lock(&pool->mutex);
+    member->epoch = atomic_load(&pool->epoch);
+    pool->current++;
+    (void)pthread_mutex_unlock(&pool->mutex);
 }
 
 static void end_pause(struct pool *pool)
@@ -427,6 +430,8 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
         pool->opening--;
     if (member->is_surplus)
         pool->surplus--;
+    if (pool_member_is_current(member))
+        pool->current--;
     pool->last_active = now;
     (void)pthread_mutex_unlock(&pool->mutex);
 

@@ -16,6 +16,14 @@ struct registry {
     int created; /* pools so far: their running number */
     int removed; /* pools whose database is gone, and which somebody may still refer to */
     bool is_sorted, is_draining;
+    bool is_paused;                /* all of them */
+    struct database_state *states; /* of databases that an operator has paused or disabled */
+};
+
+struct database_state {
+    UT_hash_handle hh;
+    bool is_paused, is_disabled;
+    char name[]; /* with its zero byte */
 };
 
 struct registry *registry_create(int worker_count)
@@ -80,6 +88,40 @@ static bool find(struct registry *registry, const char *database, const char *us
     return true;
 }
 
+static struct database_state *find_state(const struct registry *registry, const char *database)
+{
+    struct database_state *state = NULL;
+
+    HASH_FIND(hh, registry->states, database, strlen(database), state);
+    return state;
+}
+
+/* NULL: no memory. */
+static struct database_state *make_state(struct registry *registry, const char *database)
+{
+    struct database_state *state = find_state(registry, database);
+    size_t size = strlen(database);
+
+    if (state != NULL)
+        return state;
+    state = memory_zalloc(sizeof(*state) + size + 1);
+    if (state == NULL)
+        return NULL;
+    memcpy(state->name, database, size + 1);
+    HASH_ADD_KEYPTR(hh, registry->states, state->name, size, state);
+    if (TABLE_ADDED(state))
+        return state;
+    memory_free(state);
+    return NULL;
+}
+
+static void set_paused(const struct registry *registry, struct pool *pool)
+{
+    const struct database_state *state = find_state(registry, pool->key);
+
+    atomic_store(&pool->is_paused, registry->is_paused || (state != NULL && state->is_paused));
+}
+
 static struct pool *create(struct registry *registry, const struct config *config,
                            struct database_entry *database, const char *pool_user)
 {
@@ -90,6 +132,7 @@ static struct pool *create(struct registry *registry, const struct config *confi
         return NULL;
     pool_configure(pool, config, database_acquire(database), config_find_user(config, pool_user));
     atomic_store(&pool->is_draining, registry->is_draining);
+    set_paused(registry, pool);
     HASH_ADD_KEYPTR(hh, registry->pools, pool->key, pool->key_size, pool);
     if (!TABLE_ADDED(pool)) {
         pool_release_reference(pool);
@@ -128,8 +171,13 @@ void registry_destroy(struct registry *registry)
 
     if (registry == NULL)
         return;
+    struct database_state *state, *after;
     HASH_ITER (hh, registry->pools, pool, next)
         drop(registry, pool);
+    HASH_ITER (hh, registry->states, state, after) {
+        HASH_DEL(registry->states, state);
+        memory_free(state);
+    }
     limits_destroy(registry->limits);
     (void)pthread_mutex_destroy(&registry->mutex);
     memory_free(registry);
@@ -220,6 +268,93 @@ int registry_count(struct registry *registry)
     (void)pthread_mutex_lock(&registry->mutex);
     drop_removed(registry);
     count = (int)HASH_COUNT(registry->pools);
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+/* ---- what operators order ---- */
+
+static bool is_meant(const struct pool *pool, const char *database)
+{
+    return database == NULL || strcmp(pool->key, database) == 0;
+}
+
+enum registry_verdict registry_pause(struct registry *registry, const char *database, bool paused)
+{
+    enum registry_verdict verdict = REGISTRY_DONE;
+    struct database_state *state = NULL;
+    struct pool *pool;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    if (database != NULL)
+        state = make_state(registry, database);
+    bool *is_paused = database == NULL ? &registry->is_paused
+                      : state != NULL  ? &state->is_paused
+                                       : NULL;
+    if (is_paused == NULL)
+        verdict = REGISTRY_NO_MEMORY;
+    else if (*is_paused == paused)
+        verdict = REGISTRY_ALREADY;
+    else
+        *is_paused = paused;
+    for (pool = registry->pools; verdict == REGISTRY_DONE && pool != NULL; pool = pool->hh.next)
+        set_paused(registry, pool);
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return verdict;
+}
+
+bool registry_is_paused(struct registry *registry, const char *database)
+{
+    (void)pthread_mutex_lock(&registry->mutex);
+    const struct database_state *state = database != NULL ? find_state(registry, database) : NULL;
+    bool is_paused = database == NULL ? registry->is_paused : state != NULL && state->is_paused;
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return is_paused;
+}
+
+bool registry_disable(struct registry *registry, const char *database, bool disabled)
+{
+    (void)pthread_mutex_lock(&registry->mutex);
+    struct database_state *state = make_state(registry, database);
+    if (state != NULL)
+        state->is_disabled = disabled;
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return state != NULL;
+}
+
+bool registry_is_disabled(struct registry *registry, const char *database)
+{
+    (void)pthread_mutex_lock(&registry->mutex);
+    const struct database_state *state = find_state(registry, database);
+    bool is_disabled = state != NULL && state->is_disabled;
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return is_disabled;
+}
+
+void registry_reconnect(struct registry *registry, const char *database)
+{
+    struct pool *pool;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    for (pool = registry->pools; pool != NULL; pool = pool->hh.next)
+        if (is_meant(pool, database))
+            pool_raise_epoch(pool);
+    (void)pthread_mutex_unlock(&registry->mutex);
+}
+
+int registry_servers(struct registry *registry, const char *database, bool outdated)
+{
+    struct pool *pool;
+    int count = 0;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    for (pool = registry->pools; pool != NULL; pool = pool->hh.next) {
+        if (!is_meant(pool, database))
+            continue;
+        (void)pthread_mutex_lock(&pool->mutex);
+        count += outdated ? pool->size - pool->current : pool->size;
+        (void)pthread_mutex_unlock(&pool->mutex);
+    }
     (void)pthread_mutex_unlock(&registry->mutex);
     return count;
 }

@@ -157,6 +157,11 @@ void server_set_sweep(struct server_set *set)
                 server_close(server, "server shutting down", NULL);
             continue;
         }
+        if (atomic_load(&server->member.pool->is_paused)) {
+            if (server->state == SERVER_IDLE || server->login)
+                server_close(server, "pause mode", NULL);
+            continue;
+        }
         if (pool_member_is_current(&server->member))
             continue;
         if (server->state == SERVER_IDLE)

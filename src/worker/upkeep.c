@@ -61,6 +61,7 @@ static void often(void *argument)
     struct workers *workers = argument;
     reconsider_pools(workers);
     fill_pools(workers);
+    waits_look(workers, false);
     control_look(workers);
 }
 
@@ -95,19 +96,24 @@ static void watch_first(void *argument)
     watch(&workers->array[0], loop_now(workers->array[1].loop));
 }
 
-static void seldom(void *argument)
+void control_sweep(struct workers *workers)
 {
-    struct workers *workers = argument;
-    usec_t now = loop_now(workers->array[0].loop);
     for (int i = 0; i < workers->count; i++) {
         struct sweep *sweep = memory_zalloc(sizeof(*sweep));
-        if (i > 0)
-            watch(&workers->array[i], now);
         if (!sweep)
             continue;
         *sweep = (struct sweep){.mail.deliver = sweep_worker, .worker = &workers->array[i]};
         loop_post(workers->array[i].loop, &sweep->mail);
     }
+}
+
+static void seldom(void *argument)
+{
+    struct workers *workers = argument;
+    usec_t now = loop_now(workers->array[0].loop);
+    for (int i = 1; i < workers->count; i++)
+        watch(&workers->array[i], now);
+    control_sweep(workers);
     stats_look(workers);
 }
 

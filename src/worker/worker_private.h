@@ -22,5 +22,7 @@ void service_manager_reloading(void);
 void control_look(struct workers *workers);
 /* control: the process ends: no reload begins or is published from here on. */
 void control_end(struct control *control);
+/* waits: answers those whose condition holds. `at_end`: all. */
+void waits_look(struct workers *workers, bool at_end);
 /* stats: takes a tick when stats_period is over. */
 void stats_look(struct workers *workers);

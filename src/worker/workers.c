@@ -118,6 +118,7 @@ struct workers *workers_create(const struct config *config, struct tls_ticket_ke
     if (make_shared(workers, console) && make_array(workers, error)) {
         resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
                          config->settings.dns_nxdomain_ttl);
+        TAILQ_INIT(&workers->waits);
         workers->control = control_create(workers);
         workers->acceptor = workers->control ? acceptor_open(workers, error) : NULL;
     }
@@ -220,6 +221,7 @@ void workers_destroy(struct workers *workers)
         return;
     acceptor_close(workers->acceptor);
     finish_sets(workers);
+    waits_look(workers, true);
     control_destroy(workers->control);
     scram_cache_destroy(workers->shared.scram_cache);
     resolver_destroy(workers->resolver);
