@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from pooler import Pooler, run_binary
-from waiting import BINARY, SLOW, free_port, give_away
+from waiting import BINARY, SLOW, await_that, free_port, give_away
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_quiet(folder):
 @pytest.mark.parametrize("threads", [1, 2, 4, 8])
 def test_worker_threads(pooler, threads):
     under_test = pooler(worker_threads=threads)
-    assert under_test.threads() >= threads
+    await_that(lambda: under_test.threads() >= threads, 10, "the threads run")
     peers = [under_test.peer() for _ in range(16)]
     for number, peer in enumerate(peers):
         assert peer.value(f"select {number}") == str(number)

@@ -77,6 +77,7 @@ def test_pgbench_with_a_connection_for_each_transaction(pooler, bench_cluster, c
 
 
 def test_clients_are_served_alike(pooler, bench_cluster, certificates, directory):
-    """The slowest of 64 does at least a third of what the fastest does."""
-    counts = pgbench(start(pooler, certificates, 4, False), directory, False, seconds=3)
+    """The slowest of 64 does at least a third of what the fastest does. One thread of pgbench: two of them do not get the
+    processor alike on a loaded machine."""
+    counts = pgbench(start(pooler, certificates, 4, False), directory, False, "-j", "1", seconds=3)
     assert min(counts.values()) * 3 > max(counts.values()), counts
