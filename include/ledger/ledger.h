@@ -138,6 +138,8 @@ bool ledger_is_free(const struct ledger *ledger);
  * tag that waits for its answer, and returns what still has to hear of it, or NULL. */
 void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
                    void *argument);
+/* The tag of the oldest thing owed; NULL: none. */
+const void *ledger_head_tag(const struct ledger *ledger);
 /* The oldest thing owed is the client's, or was (a cancel may be sent; MECHANISMS §5.4). */
 bool ledger_head_is_clients(const struct ledger *ledger);
 /* All that is still owed is settled as SKIPPED (the server is gone). Take the settled ones next. */

@@ -109,6 +109,8 @@ enum statement_delta_kind {
     DELTA_DEFINE, /* client: name -> statement, and/or server: holds it */
     DELTA_REMOVE, /* client: the name is closed (its old statement is kept for a return) */
     DELTA_EVICT,  /* server: the statement is closed */
+    DELTA_CALLED, /* nothing changes: by which name the client calls the statement that it may not
+                     have */
 };
 struct statement_delta {
     enum statement_delta_kind kind;
@@ -134,6 +136,12 @@ struct statement_delta *server_statements_define(struct server_statements *state
                                                  const struct shared_statement *statement);
 /* (Takes `evicted` over, also when there is no memory.) */
 struct statement_delta *server_statements_closing(struct server_statement *evicted);
+/* For a Parse that is sent to provoke an error: the client's name, whole. NULL: no memory. */
+struct statement_delta *client_statements_called(const char *name);
+/* By which name the client knows the statement whose name on servers is this; NULL: by none. Walks
+ * all its names: for errors only. */
+const char *client_statements_name_of(const struct client_statements *statements,
+                                      const char *server_name);
 /* The answer came (`done`), or the message failed or was skipped (undo). `client` may be NULL (it
  * left). Frees the delta. */
 void statement_delta_settle(struct statement_delta *delta, bool done,

@@ -57,6 +57,9 @@ struct server_events {
     /* A CommandComplete that changes what the client may rely on: "DEALLOCATE ALL", "DISCARD ALL".
      */
     void (*forgot_statements)(struct server *server);
+    /* By which name the client calls what is `server_name` there: in an error that answers a
+     * message with this tag (NULL: none). NULL: by that one. */
+    const char *(*client_name)(struct server *server, const void *tag, const char *server_name);
     /* The server reported a setting; `asked`: in answer to the client's own message. */
     void (*parameter)(struct server *server, int slot, bool asked);
     /* It is gone or was closed; the owner is detached already. `why` is for the client. An

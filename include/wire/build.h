@@ -22,6 +22,8 @@ void build_ready_for_query(struct bytes *bytes, uint8_t status);
 /* Fields S, C, M only (COMPAT, "How to read it"), and H where the error has a hint. severity:
  * "FATAL", "ERROR", ... */
 void build_error(struct bytes *bytes, const char *severity, const struct error *error);
+/* The ErrorResponse with this body, with `to` for the first `from` in its field M. */
+void build_error_renamed(struct bytes *bytes, struct span body, const char *from, const char *to);
 void build_notice(struct bytes *bytes, const char *sqlstate, const char *message,
                   const char *detail);
 void build_command_complete(struct bytes *bytes, const char *tag);

@@ -375,6 +375,15 @@ static void progress(struct server *server)
     retry_cancel(client); /* what was held may run now */
 }
 
+static const char *client_name(struct server *server, const void *tag, const char *server_name)
+{
+    const struct client *client = server->owner;
+    const struct statement_delta *delta = tag;
+    if (delta && delta->kind == DELTA_CALLED)
+        return delta->name;
+    return client_statements_name_of(&client->statements, server_name);
+}
+
 static void forgot_statements(struct server *server)
 {
     struct client *client = server->owner;
@@ -412,6 +421,7 @@ const struct server_events attach_server_events = {
     .left_open = left_open,
     .progress = progress,
     .forgot_statements = forgot_statements,
+    .client_name = client_name,
     .parameter = parameter,
     .gone = gone,
 };

@@ -160,11 +160,17 @@ static bool parse_held(struct request_walk *walk, struct shared_statement *state
 
 /* A name in use: PostgreSQL says 42P05, after it has looked at the text. The error is provoked
  * (MECHANISMS §3.1). */
-static bool parse_duplicate(struct request_walk *walk, struct shared_statement *statement)
+static bool parse_duplicate(struct request_walk *walk, struct shared_statement *statement,
+                            const char *name)
 {
-    if (!make_held(walk, statement) || !put_parse(walk, statement))
+    struct statement_delta *called = client_statements_called(name);
+    if (!called)
         return false;
-    expect(walk->client, LEDGER_PARSE, LEDGER_FORWARD, 0, NULL);
+    if (!make_held(walk, statement) || !put_parse(walk, statement)) {
+        statement_delta_settle(called, false, NULL, &walk->client->set->statements, NULL);
+        return false;
+    }
+    expect(walk->client, LEDGER_PARSE, LEDGER_FORWARD, 0, called);
     return true;
 }
 
@@ -174,7 +180,7 @@ static enum take define(struct request_walk *walk, const struct message *message
     struct client *client = walk->client;
     bool ok;
     if (client_statements_find(&client->statements, parse->name)) {
-        ok = parse_duplicate(walk, statement);
+        ok = parse_duplicate(walk, statement, parse->name);
     } else {
         struct statement_delta *delta = client_statements_define(
             &client->statements, &client->set->statements, parse->name, statement);

@@ -330,6 +330,11 @@ bool ledger_is_free(const struct ledger *ledger)
            !ledger->copy_both;
 }
 
+const void *ledger_head_tag(const struct ledger *ledger)
+{
+    return ledger->head == ledger->tail ? NULL : ledger->entries[ledger->head % LEDGER_ENTRIES].tag;
+}
+
 bool ledger_head_is_clients(const struct ledger *ledger)
 {
     if (ledger->head == ledger->tail)

@@ -421,10 +421,36 @@ static void confirm_on_client(struct statement_delta *delta, struct client_state
         entry->defined_by = NULL;
 }
 
+struct statement_delta *client_statements_called(const char *name)
+{
+    struct statement_delta *delta = memory_zalloc(sizeof(*delta));
+    if (!delta)
+        return NULL;
+    delta->kind = DELTA_CALLED;
+    delta->name = memory_strdup(name);
+    if (delta->name)
+        return delta;
+    memory_free(delta);
+    return NULL;
+}
+
+const char *client_statements_name_of(const struct client_statements *statements,
+                                      const char *server_name)
+{
+    for (const struct client_statement *named = statements->by_name; named; named = named->hh.next)
+        if (strcmp(named->statement->name, server_name) == 0)
+            return named->name;
+    return NULL;
+}
+
 void statement_delta_settle(struct statement_delta *delta, bool done,
                             struct client_statements *client, struct statement_table *table,
                             struct server_statements *server)
 {
+    if (delta->kind == DELTA_CALLED) {
+        free_delta(delta, table);
+        return;
+    }
     if (delta->concerns_server && server)
         settle_on_server(delta, done, server);
     if (client && (delta->name || delta->counts_for_client))

@@ -210,6 +210,49 @@ static bool tells_of_stale_statement(const struct error_response *error)
            strstr(error->message, STATEMENT_NAME_PREFIX) != NULL;
 }
 
+/* Names of statements on servers are ours: the client is told its own (MECHANISMS §3.1). Writes the
+ * name that stands in the error's text. */
+static bool has_our_name(const struct error_response *error, char name[STATEMENT_NAME_SIZE])
+{
+    const char *found = strstr(error->message, STATEMENT_NAME_PREFIX);
+    if (!found || strlen(found) < STATEMENT_NAME_SIZE - 1)
+        return false;
+    memcpy(name, found, STATEMENT_NAME_SIZE - 1);
+    name[STATEMENT_NAME_SIZE - 1] = '\0';
+    return true;
+}
+
+static bool put_renamed(struct walk *walk, const struct message *message, const char *from,
+                        const char *to)
+{
+    struct bytes out;
+    bytes_init(&out, message->size + strlen(to) + MESSAGE_HEAD);
+    build_error_renamed(&out, message->body, from, to);
+    bool ok = bytes_ok(&out) && flush_run(walk) &&
+              stream_put(walk->server->peer, out.data, out.size) && swallow(walk, message->size);
+    bytes_finish(&out);
+    return ok;
+}
+
+/* False: the server is closed. */
+static bool pass_error_on(struct walk *walk, const struct message *message,
+                          const struct error_response *error, const void *tag)
+{
+    struct server *server = walk->server;
+    char name[STATEMENT_NAME_SIZE];
+    const char *called = NULL;
+    if (server->events && server->events->client_name && server->peer && has_our_name(error, name))
+        called = server->events->client_name(server, tag, name);
+    if (!called) {
+        walk->run += message->size;
+        return true;
+    }
+    if (put_renamed(walk, message, name, called))
+        return true;
+    server_close(server, "out of memory", NULL);
+    return false;
+}
+
 static enum take take_error(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
@@ -221,11 +264,13 @@ static enum take take_error(struct walk *walk, const struct message *message)
     bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
     if (is_fatal)
         server->must_close = true;
+    const void *tag = ledger_head_tag(&server->ledger);
     enum ledger_verdict verdict = ledger_match(&server->ledger, 'E', 0);
     if (verdict == LEDGER_UNASKED)
         return take_last_words(walk, message, &error);
     if (verdict == LEDGER_TO_CLIENT) {
-        walk->run += message->size;
+        if (!pass_error_on(walk, message, &error, tag))
+            return TAKE_STOP;
         server->told_error = is_fatal;
     } else {
         keep_error(server, &error);

@@ -96,6 +96,38 @@ void build_error(struct bytes *bytes, const char *severity, const struct error *
     message_end(bytes, mark);
 }
 
+static void put_renamed(struct bytes *bytes, const char *text, const char *from, const char *to)
+{
+    const char *found = strstr(text, from);
+
+    if (found != NULL) {
+        bytes_put(bytes, text, (size_t)(found - text));
+        bytes_text(bytes, to);
+        text = found + strlen(from);
+    }
+    bytes_string(bytes, text);
+}
+
+void build_error_renamed(struct bytes *bytes, struct span body, const char *from, const char *to)
+{
+    struct cursor cursor = cursor_over(body.data, body.size);
+    size_t mark = message_begin(bytes, 'E');
+
+    for (;;) {
+        uint8_t code = cursor_u8(&cursor);
+        const char *text = code != 0 ? cursor_string(&cursor) : NULL;
+        if (text == NULL)
+            break;
+        bytes_u8(bytes, code);
+        if (code == 'M')
+            put_renamed(bytes, text, from, to);
+        else
+            bytes_string(bytes, text);
+    }
+    bytes_u8(bytes, 0);
+    message_end(bytes, mark);
+}
+
 void build_notice(struct bytes *bytes, const char *sqlstate, const char *message,
                   const char *detail)
 {

@@ -258,7 +258,19 @@ script("named_statement_in_a_transaction", query("begin"), None, parse("select $
 script("named_parse_in_a_failed_transaction", query("begin"), None, query("selec"), None, parse("select 1", "f") + SYNC, None,
        query("rollback"), None, parse("select 'good'", "f") + bind(statement="f") + execute() + SYNC, None)
 script("named_statement_with_wrong_parameters", parse("select $1::int", "w") + SYNC, None, bind(statement="w") + execute() + SYNC, None,
-       bind("x", statement="w") + execute() + SYNC, None, bind("3", statement="w") + execute() + SYNC, None, compare="names")
+       bind("x", statement="w") + execute() + SYNC, None, bind("3", statement="w") + execute() + SYNC, None)
+
+# A client is told its own names, whole, whatever they are on the server.
+LONG = "long_" + "n" * 70
+script("name_in_use", parse("select 1", "used") + SYNC, None, parse("select 2", "used") + SYNC, None,
+       bind(statement="used") + execute() + SYNC, None)
+script("name_in_use_within_a_unit", parse("select 1", "used") + parse("select 1", "used") + SYNC, None, parse("select 1", "used") + SYNC, None)
+script("long_name_in_use", parse("select 1", LONG) + parse("select 2", LONG) + SYNC, None)
+script("names_in_use_in_two_units", parse("select 1", "one") + parse("select 2", "two") + SYNC, None,
+       parse("select 2", "one") + SYNC + parse("select 1", "two") + SYNC, ready(2))
+script("too_many_parameters", parse("select 1", "none") + bind("1", statement="none") + SYNC, None)
+script("wrong_number_of_formats", parse("select $1::int, $2::int, $3::int", "three", types=()) +
+       bind("1", "2", "3", statement="three", formats=(0, 0)) + SYNC, None)
 script("named_statements_in_two_batches_of_one_write", parse("select 1", "p") + SYNC + bind(statement="p") + execute() + SYNC, ready(2))
 script("error_then_named_statement_in_one_write", parse("selec", "q") + SYNC + parse("select 'q'", "q") + SYNC + bind(statement="q") +
        execute() + SYNC, ready(3))

@@ -236,6 +236,21 @@ START_TEST(a_message_that_does_not_fit_fails_and_breaks_nothing)
 }
 END_TEST
 
+START_TEST(an_error_is_told_with_another_name_in_its_text_alone)
+{
+    static const char body[] = "SERROR\0Mstatement \"ours\" of ours\0Dours\0";
+    struct span of = {(const uint8_t *)body, sizeof(body)};
+    uint8_t memory[200];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    static const char wanted[] = "SERROR\0Mstatement \"theirs\" of ours\0Dours\0";
+
+    build_error_renamed(&out, of, "ours", "theirs");
+    ck_assert(bytes_ok(&out));
+    ck_assert_uint_eq(out.size, sizeof(wanted) + 5);
+    ck_assert_mem_eq(out.data + 5, wanted, sizeof(wanted));
+}
+END_TEST
+
 Suite *suite_wire_build(void)
 {
     Suite *suite = suite_create("wire/build");
@@ -257,6 +272,7 @@ Suite *suite_wire_build(void)
     tcase_add_test(cases, a_parse_is_read_back);
     tcase_add_test(cases, a_bind_has_text_values_and_text_results);
     tcase_add_test(cases, the_small_messages);
+    tcase_add_test(cases, an_error_is_told_with_another_name_in_its_text_alone);
     tcase_add_test(cases, a_message_that_does_not_fit_fails_and_breaks_nothing);
     suite_add_tcase(suite, cases);
     return suite;
