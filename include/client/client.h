@@ -172,6 +172,9 @@ void attach_leave(struct client *client,
 /* client/unnamed: forgets what was kept. */
 void unnamed_finish(struct client *client);
 
+/* client/statement_limits: the error that statement_limit_refuse provoked has come. */
+void statement_limit_tell(struct client *client, uint8_t limit);
+
 /* client/statement_mode: no transaction may outlive its ReadyForQuery.
  * The client is told (an ERROR behind what its statements were answered), the server gets a
  * ROLLBACK, and when that is answered (statement_mode_rolled_back) the client has its ReadyForQuery

@@ -53,7 +53,8 @@ enum ledger_outcome {
 
 struct ledger_entry {
     uint8_t kind, action, outcome;
-    uint8_t answer;   /* SYNTHESIZE: the type byte to say ('1', '3') */
+    uint8_t answer; /* SYNTHESIZE: the type byte to say ('1', '3'). FORWARD: the caller's number of
+                       an error of its own, which stands for the one that was provoked; or 0 */
     uint32_t unnamed; /* what its success makes of the unnamed statement; 0: it is not concerned */
     void *tag;        /* the caller's; NULL: nobody needs to hear of it */
 };
@@ -119,6 +120,9 @@ enum ledger_verdict {
 /* A whole message (or its head: only 'Z' needs its body's byte, `status`) of type `type` came.
  * Settles entries. */
 enum ledger_verdict ledger_match(struct ledger *ledger, uint8_t type, uint8_t status);
+
+/* The error that the oldest thing owed was sent for (its `answer`), 0: none, or for nobody. */
+uint8_t ledger_provoked(const struct ledger *ledger);
 
 /* Entries with a tag or to synthesize that are settled, oldest first; false: no more. Take them
  * after each match and each expect, before what follows is forwarded. (Entries without a tag that

@@ -23,7 +23,6 @@
 #define STATEMENT_NAME_PREFIX   "PGBOUNCER_"
 #define STATEMENT_NAME_SIZE     43 /* prefix, 32 hex digits, zero byte */
 #define CLIENT_NAME_SIGNIFICANT 63
-#define CLIENT_STATEMENTS_MAX   10000 /* names of one client */
 
 struct shared_statement {
     UT_hash_handle hh;
@@ -125,7 +124,7 @@ struct statement_delta {
     struct statement_delta *removed_by, *removes;
 };
 /* Makes the change at once in the client's names (and/or the server's set) and remembers how to
- * undo it. NULL: no memory or too many (nothing changed). */
+ * undo it. NULL: no memory (nothing changed). */
 struct statement_delta *client_statements_define(struct client_statements *statements,
                                                  struct statement_table *table, const char *name,
                                                  struct shared_statement *statement);

@@ -54,6 +54,9 @@ struct server_events {
     /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
      * the ledger). */
     void (*progress)(struct server *server);
+    /* An error came that the owner had provoked; it is not forwarded. `error`: the owner's number.
+     */
+    void (*provoked)(struct server *server, uint8_t error);
     /* A CommandComplete that changes what the client may rely on: "DEALLOCATE ALL", "DISCARD ALL".
      */
     void (*forgot_statements)(struct server *server);

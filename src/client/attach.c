@@ -384,6 +384,11 @@ static const char *client_name(struct server *server, const void *tag, const cha
     return client_statements_name_of(&client->statements, server_name);
 }
 
+static void provoked(struct server *server, uint8_t error)
+{
+    statement_limit_tell(server->owner, error);
+}
+
 static void forgot_statements(struct server *server)
 {
     struct client *client = server->owner;
@@ -420,6 +425,7 @@ const struct server_events attach_server_events = {
     .ready = ready,
     .left_open = left_open,
     .progress = progress,
+    .provoked = provoked,
     .forgot_statements = forgot_statements,
     .client_name = client_name,
     .parameter = parameter,

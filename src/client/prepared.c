@@ -179,7 +179,10 @@ static enum take define(struct request_walk *walk, const struct message *message
 {
     struct client *client = walk->client;
     bool ok;
-    if (client_statements_find(&client->statements, parse->name)) {
+    enum statement_limit limit = statement_limit_reached(client, parse->name, statement);
+    if (limit) {
+        ok = statement_limit_refuse(walk, limit);
+    } else if (client_statements_find(&client->statements, parse->name)) {
         ok = parse_duplicate(walk, statement, parse->name);
     } else {
         struct statement_delta *delta = client_statements_define(

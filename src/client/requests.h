@@ -46,6 +46,14 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
 enum take prepared_describe(struct request_walk *walk, const struct message *message);
 enum take prepared_close(struct request_walk *walk, const struct message *message);
 
+/* Bounds of what is kept of named statements (src/client/statement_limits.c). */
+enum statement_limit { STATEMENT_LIMIT_NONE, STATEMENT_LIMIT_NAMES, STATEMENT_LIMIT_CACHE };
+/* Does the name that is about to be defined go over one? */
+enum statement_limit statement_limit_reached(const struct client *client, const char *name,
+                                             const struct shared_statement *statement);
+/* Provokes an error in the place of the Parse. False: the client is closed. */
+bool statement_limit_refuse(struct request_walk *walk, enum statement_limit limit);
+
 /* The unnamed statement in transaction mode (src/client/unnamed.c). */
 enum take unnamed_parse(struct request_walk *walk, const struct message *message);
 enum take unnamed_bind(struct request_walk *walk, const struct message *message);

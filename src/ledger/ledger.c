@@ -310,6 +310,14 @@ enum ledger_verdict ledger_match(struct ledger *ledger, uint8_t type, uint8_t st
     }
 }
 
+uint8_t ledger_provoked(const struct ledger *ledger)
+{
+    if (ledger->head == ledger->tail)
+        return 0;
+    const struct ledger_entry *head = &ledger->entries[ledger->head % LEDGER_ENTRIES];
+    return head->action == LEDGER_FORWARD ? head->answer : 0;
+}
+
 bool ledger_take_settled(struct ledger *ledger, struct ledger_entry *entry)
 {
     while (ledger->settled != ledger->head) {

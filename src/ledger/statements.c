@@ -256,8 +256,6 @@ void client_statements_forget(struct client_statements *statements, struct state
 static bool add_name(struct client_statements *statements, const char *name,
                      struct shared_statement *statement)
 {
-    if (statements->count >= CLIENT_STATEMENTS_MAX)
-        return false;
     struct client_statement *entry = memory_zalloc(sizeof(*entry));
     char *copy = memory_strndup(name, CLIENT_NAME_SIGNIFICANT);
     if (entry && copy) {

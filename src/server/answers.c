@@ -265,10 +265,15 @@ static enum take take_error(struct walk *walk, const struct message *message)
     if (is_fatal)
         server->must_close = true;
     const void *tag = ledger_head_tag(&server->ledger);
+    uint8_t provoked = strcmp(error.sqlstate, "42601") == 0 ? ledger_provoked(&server->ledger) : 0;
     enum ledger_verdict verdict = ledger_match(&server->ledger, 'E', 0);
     if (verdict == LEDGER_UNASKED)
         return take_last_words(walk, message, &error);
-    if (verdict == LEDGER_TO_CLIENT) {
+    if (provoked && server->events) {
+        if (!swallow(walk, message->size))
+            return TAKE_STOP;
+        server->events->provoked(server, provoked);
+    } else if (verdict == LEDGER_TO_CLIENT) {
         if (!pass_error_on(walk, message, &error, tag))
             return TAKE_STOP;
         server->told_error = is_fatal;

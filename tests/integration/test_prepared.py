@@ -282,3 +282,53 @@ def test_a_statement_removed_behind_our_back_heals(pooler):
         one.ask(query("do $$ begin execute 'deallocate all'; end $$"))
         assert errors(one.ask(run("removed"))) in (["26000"], [])
         assert rows(one.ask(run("removed"))) == ["there"]
+
+
+def limit_error(answers):
+    (error,) = [message.fields for message in answers if message.type == "E"]
+    return error["C"], error["H"]
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_client_with_too_many_names_gets_an_error_and_goes_on(pooler, in_transaction):
+    under_test = pooler(default_pool_size=1, max_client_prepared_statements=3)
+    with under_test.peer() as peer, under_test.peer() as other:
+        for number in range(3):
+            assert types(peer.ask(parse(f"select {number}", f"s{number}"), SYNC)) == "1Z"
+        if in_transaction:
+            peer.ask(query("begin"))
+        answers = peer.ask(parse("select 'new'", "s3"), bind(statement="s3"), execute(), SYNC)
+        assert types(answers) == "EZ" and answers[-1].body == (b"E" if in_transaction else b"I")
+        code, hint = limit_error(answers)
+        assert code == "53400" and "max_client_prepared_statements" in hint
+        if in_transaction:
+            assert [message.fields["C"] for message in peer.ask(parse("select 1", "s3"), SYNC) if message.type == "E"] == ["53400"]
+            peer.ask(query("rollback"))
+        assert types(other.ask(parse("select 3", "s3"), SYNC)) == "1Z"  # it is not this client that is at its bound
+        assert rows(peer.ask(run("s2"))) == ["2"]
+        assert types(peer.ask(close_statement("s0"), parse("select 'new'", "s3"), SYNC)) == "31Z"
+        assert rows(peer.ask(run("s3"))) == ["new"]
+        peer.leave()
+        other.leave()
+
+
+def test_what_stands_before_a_name_too_many_is_not_committed(pooler, cluster):
+    """INSERT, one name too many, Sync: as after any error, nothing of the batch is kept."""
+    under_test = pooler(default_pool_size=1, max_client_prepared_statements=1)
+    with under_test.peer() as peer:
+        peer.ask(query("drop table if exists too_many; create table too_many (n int)"))
+        peer.ask(parse("select 1", "one"), SYNC)
+        answers = peer.ask(extended("insert into too_many values (1)"), parse("select 2", "two"), extended("select 3"), SYNC)
+        assert types(answers) == "12nCEZ"
+        assert peer.value("select count(*) from too_many") == "0"
+        peer.ask(query("drop table too_many"))
+
+
+def test_the_texts_of_statements_are_bounded(pooler):
+    under_test = pooler(default_pool_size=1, worker_threads=1, statement_cache_size=10000)
+    with under_test.peer() as peer, under_test.peer() as other:
+        assert types(peer.ask(parse("select 'short'", "short"), SYNC)) == "1Z"
+        code, hint = limit_error(peer.ask(parse(f"select '{'x' * 10000}'", "long"), SYNC))
+        assert code == "53400" and "statement_cache_size" in hint
+        assert types(other.ask(parse("select 'short'", "same"), SYNC)) == "1Z"
+        assert rows(peer.ask(run("short"))) == ["short"]
