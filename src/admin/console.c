@@ -309,6 +309,10 @@ static bool take_message(struct console_session *session, const struct message *
         refuse_packet(session, message);
         return false;
     }
+    if (client->set->config->settings.disable_pqexec) {
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "PQexec disallowed");
+        return false;
+    }
     size_t size = message->body.size;
     if (size == 0 || size > sizeof(query) || message->body.data[size - 1] != 0) {
         client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "incomplete pkt");

@@ -1,6 +1,8 @@
 /* From the StartupMessage to "authenticated": who asks for what, and by which dialogue it is to be
  * proved (COMPAT 4, 9.1, 9.2). */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "client_private.h"
@@ -59,6 +61,31 @@ static bool read_parameters(struct client *client, const struct startup_packet *
     return false;
 }
 
+/* application_name_add_host: "NAME - ADDRESS:PORT", of a Unix socket "unix(PID@HOST):PORT". False:
+ * the client is closed. */
+static bool add_host(struct client *client)
+{
+    const struct client_set *set = client->set;
+    int slot = parameter_slot(set->shared->parameter_names, "application_name");
+    const char *name = wanted_parameters_get(&client->wanted, slot);
+    char host[256] = "", text[PARAMETER_VALUE_MAX];
+    int64_t pid, uid;
+
+    if (!set->config->settings.application_name_add_host)
+        return true;
+    if (client->stream.is_local && address_peer_credentials(client->stream.fd, &pid, &uid) &&
+        gethostname(host, sizeof(host) - 1) == 0)
+        snprintf(text, sizeof(text), "%.1024s - unix(%lld@%s):%d", name != NULL ? name : "app",
+                 (long long)pid, host, set->config->settings.listen_port);
+    else
+        snprintf(text, sizeof(text), "%.1024s - %s", name != NULL ? name : "app",
+                 client->login->address);
+    if (wanted_parameters_set(&client->wanted, slot, text))
+        return true;
+    client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+    return false;
+}
+
 static bool negotiate(struct client *client, const struct startup_choice *choice)
 {
     struct bytes out;
@@ -111,7 +138,8 @@ void login_start(struct client *client, const struct startup_packet *packet)
 
     client_move_state(client, CLIENT_LOGIN);
     client->stream.events = &login_events;
-    if (!read_parameters(client, packet, &choice) || !keep_names(client, &choice))
+    if (!read_parameters(client, packet, &choice) || !keep_names(client, &choice) ||
+        !add_host(client))
         return;
     client->login->is_console = strcmp(client->database_name, CONSOLE_NAME) == 0;
     notice_subject(client, NULL, client->user_name);

@@ -258,10 +258,10 @@ static bool take_without_server(struct request_walk *walk, const struct message 
 }
 
 /* What a type byte of a client means before anything else of its message is known. */
-enum { IS_KNOWN = 1, IS_SMALL = 2, IS_OF_COPY = 4 };
+enum { IS_KNOWN = 1, IS_SMALL = 2, IS_OF_COPY = 4, IS_QUERY = 8 };
 
 static const uint8_t traits[256] = {
-    ['Q'] = IS_KNOWN,
+    ['Q'] = IS_KNOWN | IS_QUERY,
     ['P'] = IS_KNOWN,
     ['B'] = IS_KNOWN,
     ['D'] = IS_KNOWN | IS_SMALL,
@@ -361,6 +361,8 @@ static enum take take_message(struct request_walk *walk, const struct message *m
         return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "unknown pkt");
     if (is_small(message->type) && message->size > SMALL_MESSAGE_MAX)
         return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
+    if (traits[message->type] & IS_QUERY && client->set->config->settings.disable_pqexec)
+        return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "PQexec disallowed");
     if (message->type == 'X') {
         client->said_terminate = true;
         if (request_flush(walk))

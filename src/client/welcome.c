@@ -260,6 +260,15 @@ static void begin_answer(struct client *client, struct bytes *out)
     build_authentication(out, AUTHENTICATION_OK, NULL, 0);
 }
 
+/* COMPAT 2, login_notify_message. */
+static void put_notice(const struct client *client, struct bytes *out)
+{
+    const char *text = client->set->config->settings.login_notify_message;
+
+    if (text != NULL && text[0] != '\0')
+        build_notice(out, SQLSTATE_SUCCESS, text, NULL);
+}
+
 /* Sends it, and ends the login. False: the client is closed. */
 static bool end_answer(struct client *client, struct bytes *out)
 {
@@ -269,6 +278,7 @@ static bool end_answer(struct client *client, struct bytes *out)
         struct cursor key = cursor_over(client->cancel_key, client->cancel_key_size);
         uint32_t process = cursor_u32(&key);
         build_backend_key_data(out, process, key.at, cursor_left(&key));
+        put_notice(client, out);
         build_ready_for_query(out, 'I');
         ok = bytes_ok(out) && stream_put(&client->stream, out->data, out->size);
     }

@@ -18,10 +18,20 @@ void service_manager_reloading(void)
 {
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic());
 }
+
+void service_manager_status(const char *text)
+{
+    sd_notifyf(0, "STATUS=%s", text);
+}
 #else
 void service_manager_ready(void) {}
 
 void service_manager_stopping(void) {}
 
 void service_manager_reloading(void) {}
+
+void service_manager_status(const char *text)
+{
+    (void)text;
+}
 #endif

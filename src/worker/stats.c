@@ -1,5 +1,6 @@
 #include "worker/stats.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct tick {
 struct stats {
     pthread_mutex_t mutex;    /* guards what follows */
     struct tick before, last; /* the tick before last, and the last */
+    struct pool_stats logged; /* all databases together, at the last tick */
     usec_t next_at;
     bool is_asking;
 };
@@ -129,12 +131,50 @@ size_t stats_rows(struct workers *workers, const struct report *report,
     return count;
 }
 
+/* COMPAT 8.6: one line each stats_period, and the same for the service manager. */
+static void tell(struct workers *workers, const struct pool_stats *now,
+                 const struct pool_stats *before, usec_t span)
+{
+    struct report_stats_row row = {.total = *now};
+    char text[512];
+    average(&row, before, span);
+    const struct pool_stats *rate = &row.average;
+    for (int pass = 0; pass < 2; pass++) {
+        const char *unit = pass == 0 ? "us" : "\xce\xbcs";
+        snprintf(text, sizeof(text),
+                 "stats: %" PRIu64 " xacts/s, %" PRIu64 " queries/s, %" PRIu64
+                 " client parses/s, %" PRIu64 " server parses/s, %" PRIu64 " binds/s, %" PRIu64
+                 " client logins/s, in %" PRIu64 " B/s, out %" PRIu64 " B/s, xact %" PRIu64
+                 " %s, query %" PRIu64 " %s, wait %" PRIu64 " %s",
+                 rate->xacts, rate->queries, rate->client_parses, rate->server_parses, rate->binds,
+                 rate->client_logins, rate->received, rate->sent, rate->xact_time, unit,
+                 rate->query_time, unit, rate->wait_time, unit);
+        if (pass == 1)
+            service_manager_status(text);
+        else if (workers->config->settings.log_stats)
+            log_info(NULL, "%s", text);
+    }
+}
+
+static void note_sum(struct workers *workers, const struct report_stats_row *rows, size_t count,
+                     usec_t now)
+{
+    struct stats *stats = workers->stats;
+    struct pool_stats sum = {0};
+    for (size_t i = 0; i < count; i++)
+        stats_add(&sum, &rows[i].total);
+    tell(workers, &sum, &stats->logged, now - stats->last.at);
+    stats->logged = sum;
+}
+
 static void take_tick(struct report *report, void *argument)
 {
     struct workers *workers = argument;
     struct stats *stats = workers->stats;
     struct report_stats_row *rows = memory_zalloc_array(report->count + 1, sizeof(*rows));
     size_t count = rows && !report->failed ? sum_databases(report, rows) : 0;
+    if (rows)
+        note_sum(workers, rows, count, loop_now(workers->array[0].loop));
     pthread_mutex_lock(&stats->mutex);
     memory_free(stats->before.rows);
     stats->before = stats->last;

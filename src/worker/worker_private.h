@@ -17,6 +17,7 @@ void stats_destroy(struct stats *stats);
 void service_manager_ready(void);
 void service_manager_stopping(void);
 void service_manager_reloading(void);
+void service_manager_status(const char *text);
 
 /* control: ends worker 0's loop when what a shutdown waits for has come. */
 void control_look(struct workers *workers);
