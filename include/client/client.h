@@ -95,6 +95,8 @@ struct client {
     bool said_terminate; /* what it asked before may run to its end, as on PostgreSQL */
     bool is_over_time;   /* query_timeout has cancelled what runs; its end is awaited */
     bool was_notified;   /* query_wait_notify was said for this wait */
+    uint32_t told_lost;  /* kinds of session state of which it knows that they are lost: enum
+                            session_kind */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
     uint32_t unnamed_touches; /* what its unnamed statement would touch */
     uint32_t unit;            /* number of the Sync unit that is being read */

@@ -22,6 +22,7 @@ enum auth_type {
     AUTH_SCRAM_SHA_256
 };
 
+enum session_state { SESSION_STATE_RESET, SESSION_STATE_LEAK };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
 #define SETTING_TYPE_INT             int
@@ -35,6 +36,7 @@ enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NE
 #define SETTING_TYPE_AUTH_TYPE       enum auth_type
 #define SETTING_TYPE_TLS_MODE        enum tls_mode
 #define SETTING_TYPE_DISCONNECT_MODE enum cancel_on_disconnect
+#define SETTING_TYPE_SESSION_STATE   enum session_state
 
 struct settings {
 #define OPTION(name, type, ...) SETTING_TYPE_##type name;
@@ -52,3 +54,4 @@ struct settings {
 #undef SETTING_TYPE_AUTH_TYPE
 #undef SETTING_TYPE_TLS_MODE
 #undef SETTING_TYPE_DISCONNECT_MODE
+#undef SETTING_TYPE_SESSION_STATE

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "client/client_set.h"
+#include "client_private.h"
 #include "wire/build.h"
 
 static usec_t now_of(const struct client *client)
@@ -265,6 +265,7 @@ void attach_part(struct client *client)
     drop_cancel(client);
     struct server *server = client->server;
     bool must_reset = client->set->config->settings.server_reset_query_always != 0;
+    uint32_t touched = client->touched;
     client->server = NULL;
     client->touched = 0;
     client->unnamed = server->ledger.unnamed_of_client;
@@ -272,6 +273,10 @@ void attach_part(struct client *client)
     client_move_state(client, CLIENT_IDLE);
     stream_resume(&client->stream);
     server_detach(server, must_reset, "client disconnect while server was not ready");
+    if (touched && !session_tell_lost(client, touched)) {
+        client_close(client, "out of memory");
+        return;
+    }
     if (stream_input(&client->stream).size > 0)
         loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
     else

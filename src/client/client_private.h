@@ -76,6 +76,10 @@ void login_methods_input(struct client *client);
 /* Leaves helpers that are at work for this client; idempotent. */
 void login_methods_finish(struct client_login *login);
 
+/* client/session: tells it, once a kind, what of its session its transaction has lost by parting
+ * (session_state=reset). False: no memory. */
+bool session_tell_lost(struct client *client, uint32_t touched);
+
 /* client/cancel: the connection that brought a CancelRequest has gone. */
 void cancel_leave(struct cancel *cancel);
 

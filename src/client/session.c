@@ -1,8 +1,11 @@
 /* Session state that a client sets in transaction mode: what its texts may touch (MECHANISMS §4.6).
  */
+#include <stdio.h>
 #include <string.h>
 
+#include "client_private.h"
 #include "requests.h"
+#include "wire/build.h"
 
 /* A text that does not end inside of what is there was not read whole. */
 static uint32_t scan(const char *text, size_t there)
@@ -22,4 +25,48 @@ void session_note_query(struct client *client, const struct message *message)
 void session_note_parse(struct client *client, const struct message *message)
 {
     client->unnamed_touches = scan((const char *)message->body.data + 1, message->body.size - 1);
+}
+
+/* What PostgreSQL would keep, in the words of its manual. */
+static const struct {
+    uint32_t kind;
+    const char *name;
+} kinds[] = {
+    {SESSION_SETTINGS, "settings"},
+    {SESSION_ROLE, "the role or session authorization"},
+    {SESSION_PREPARE, "statements of PREPARE"},
+    {SESSION_LISTEN, "LISTEN"},
+    {SESSION_TEMP, "temporary objects"},
+    {SESSION_CURSOR, "cursors WITH HOLD"},
+    {SESSION_ADVISORY, "session-level advisory locks"},
+    {SESSION_LOAD, "a loaded library"},
+    {SESSION_SEQUENCE, "the last values of sequences"},
+};
+
+static bool tell(struct client *client, const char *name)
+{
+    uint8_t memory[512];
+    char text[160];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    snprintf(text, sizeof(text), "session state ends with its transaction here: %s", name);
+    build_notice(
+        &out, SQLSTATE_SUCCESS, text,
+        "The server goes back to its pool, clean (session_state = reset). Use SET LOCAL, a "
+        "pool in session mode, or the database's and the role's own settings.");
+    return bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
+}
+
+bool session_tell_lost(struct client *client, uint32_t touched)
+{
+    uint32_t everything = SESSION_DOUBT & ~(uint32_t)SESSION_UNKNOWN;
+    if (client->set->config->settings.session_state != SESSION_STATE_RESET || touched == everything)
+        return true; /* nothing is left by a DISCARD ALL */
+    if (touched & SESSION_UNKNOWN)
+        return true; /* most texts in doubt, DO blocks and CALLs leave nothing */
+    touched &= ~client->told_lost;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (touched & kinds[i].kind && !tell(client, kinds[i].name))
+            return false;
+    client->told_lost |= touched;
+    return true;
 }

@@ -60,6 +60,7 @@ static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",   
 static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer", "require",
                                              "verify-ca", "verify-full", NULL};
 
+static const char *const session_state_names[] = {"reset", "leak", NULL};
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
 
 static int find_name(const char *const *names, const char *name)
@@ -283,6 +284,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, auth_type_names, text, error);
     case OPTION_TLS_MODE:
         return set_name(value, tls_mode_names, text, error);
+    case OPTION_SESSION_STATE:
+        return set_name(value, session_state_names, text, error);
     case OPTION_DISCONNECT_MODE:
         return set_name(value, disconnect_mode_names, text, error);
     case OPTION_STRING:
@@ -377,6 +380,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return auth_type_names[*(const enum auth_type *)value];
     case OPTION_TLS_MODE:
         return tls_mode_names[*(const enum tls_mode *)value];
+    case OPTION_SESSION_STATE:
+        return session_state_names[*(const enum session_state *)value];
     case OPTION_DISCONNECT_MODE:
         return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
     case OPTION_SECRET:

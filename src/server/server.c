@@ -59,6 +59,8 @@ static void run_release_task(struct loop_task *task)
         server_close(server, "reset query failed", NULL);
         return;
     }
+    if (server->state == SERVER_TESTED && !ledger_is_empty(&server->ledger))
+        return; /* the next of its queries is to be answered */
     deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
     if (server_is_clean(server))
@@ -220,8 +222,15 @@ void server_detach(struct server *server, bool must_reset, const char *reason)
         return;
     }
     stream_resume(&server->stream);
-    if (must_reset && start_reset(server))
+    if (must_reset && start_reset(server)) {
+        server->dirt = 0;
         return;
+    }
+    if (server->dirt && server->set->config->settings.session_state == SESSION_STATE_RESET) {
+        server_clean(server);
+        return;
+    }
+    server->dirt = 0;
     loop_defer(server->set->loop, LOOP_GRANT, &server->release_task);
 }
 

@@ -17,6 +17,9 @@ static inline struct server_pool_note *server_set_note(struct server_set *set,
 }
 void server_socket_options(const struct server_set *set, struct socket_options *options);
 
+/* clean: sends what undoes server->dirt; TESTED until that is answered, or closed. */
+void server_clean(struct server *server);
+
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);
 

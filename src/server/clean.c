@@ -1,0 +1,66 @@
+/* What clients left on a server is undone before anybody else gets it (session_state=reset):
+ * exactly what their texts may have touched, in one write behind the parting. A server that nobody
+ * touched costs nothing. DESIGN §5, MECHANISMS §4.7, §4.9. */
+#include "ledger/session_state.h"
+#include "server_private.h"
+#include "wire/build.h"
+
+/* As for the reset query, where server_connect_timeout is off. */
+#define CLEANING_LIMIT (15 * USEC_PER_SEC)
+#define QUERY_SIZE     512
+
+struct remedy {
+    uint32_t kinds;
+    const char *query;
+};
+
+/* In this order: who it is first, for that decides what may be reset. All of them may stand in a
+ * block, and work unprivileged, on a standby and in a read-only transaction. */
+static const struct remedy remedies[] = {
+    {SESSION_ROLE, "RESET SESSION AUTHORIZATION; RESET ROLE; "},
+    {SESSION_SETTINGS, "RESET ALL; "},
+    {SESSION_CURSOR, "CLOSE ALL; "},
+    {SESSION_LISTEN, "UNLISTEN *; "},
+    {SESSION_TEMP, "DISCARD TEMP; "},
+    {SESSION_SEQUENCE, "DISCARD SEQUENCES; "},
+    {SESSION_PREPARE, "DEALLOCATE ALL; "},
+    {SESSION_ADVISORY, "SELECT pg_catalog.pg_advisory_unlock_all(); "},
+};
+
+/* A block of its own first, whatever the session's defaults for transactions have become. */
+static bool put_queries(struct server *server, uint32_t dirt)
+{
+    uint8_t memory[QUERY_SIZE + 128];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_query(&out, "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE");
+    size_t mark = message_begin(&out, 'Q');
+    bytes_text(&out, "SET LOCAL statement_timeout = 0; ");
+    for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++)
+        if (dirt & remedies[i].kinds)
+            bytes_text(&out, remedies[i].query);
+    bytes_text(&out, "COMMIT");
+    bytes_u8(&out, 0);
+    message_end(&out, mark);
+    return bytes_ok(&out) && ledger_has_room(&server->ledger, 2) &&
+           stream_put(&server->stream, out.data, out.size);
+}
+
+void server_clean(struct server *server)
+{
+    uint32_t dirt = server->dirt;
+    server->dirt = 0;
+    if (dirt & SESSION_LOAD) {
+        server_close(server, "a client has loaded a library", NULL);
+        return;
+    }
+    if (!put_queries(server, dirt & SESSION_UNKNOWN ? SESSION_DOUBT : dirt)) {
+        server_close(server, "out of memory", NULL);
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
+    usec_t limit = server->set->config->settings.server_connect_timeout;
+    deadline_set(&server->set->connect_deadlines, &server->deadline,
+                 loop_now(server->set->loop) + (limit > 0 ? limit : CLEANING_LIMIT));
+    server_move_state(server, SERVER_TESTED);
+}
