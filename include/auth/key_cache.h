@@ -1,10 +1,10 @@
 /* key_cache: ClientKey and ServerKey of passwords that were already run through PBKDF2.
  *
  * A server login with a plain password costs one PBKDF2 for each (identity, salt, iterations,
- * password), not one for each connection. Owns a table of at most KEY_CACHE_ENTRIES_MAX entries;
- * the one not used for longest goes when it is full. An entry is found by an HMAC under a random
- * key of the cache over all that the caller names, so neither password nor identity is kept, and a
- * changed password or salt is simply another entry. Whatever leaves is wiped. Any thread: one
+ * password), not one for each connection. Owns a table of at most as many entries as its maker
+ * says; the one not used for longest goes when it is full. An entry is found by an HMAC under a
+ * random key of the cache over all that the caller names, so neither password nor identity is kept,
+ * and a changed password or salt is simply another entry. Whatever leaves is wiped. Any thread: one
  * mutex, never held while something is hashed. digest_init() must have run.
  */
 #pragma once
@@ -28,7 +28,7 @@ struct key_cache_subject {
     const char *password;
 };
 
-struct key_cache *key_cache_create(void); /* NULL: no memory */
+struct key_cache *key_cache_create(unsigned entries_max); /* NULL: no memory */
 void key_cache_destroy(struct key_cache *cache);
 
 /* True: both keys are set. */

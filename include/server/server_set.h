@@ -26,7 +26,8 @@ struct server_set {
     const struct config *config;  /* this worker's snapshot; swapped by worker/ */
     struct resolver *resolver;
     struct offload *offload;
-    struct key_cache *key_cache; /* salted SCRAM keys; shared, has a mutex of its own */
+    struct key_cache *key_cache;   /* salted SCRAM keys; shared, has a mutex of its own */
+    struct key_cache *client_keys; /* of clients' own logins (auth/client_keys); shared as well */
     const struct parameter_names *parameter_names;
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;

@@ -18,6 +18,7 @@ struct workers {
     struct resolver *resolver;
     struct offload *offload;
     struct key_cache *key_cache;
+    struct key_cache *client_keys;
     struct tls_ticket_keys *ticket_keys;
     const struct config *config;      /* worker 0's: the newest that was published */
     struct acceptor *acceptor;        /* worker 0 */

@@ -19,6 +19,7 @@ struct entry {
 
 struct key_cache {
     struct auth_crypto_key secret; /* never changes */
+    unsigned entries_max;          /* nor does this */
     pthread_mutex_t mutex;         /* guards what follows */
     struct entry *table;
     TAILQ_HEAD(entries, entry) by_age; /* the longest unused one first */
@@ -43,7 +44,7 @@ static bool name_of(const struct key_cache *cache, const struct key_cache_subjec
     return true;
 }
 
-struct key_cache *key_cache_create(void)
+struct key_cache *key_cache_create(unsigned entries_max)
 {
     uint8_t secret[AUTH_SHA256_SIZE];
     struct key_cache *cache = memory_zalloc(sizeof(*cache));
@@ -55,6 +56,7 @@ struct key_cache *key_cache_create(void)
         return NULL;
     }
     TAILQ_INIT(&cache->by_age);
+    cache->entries_max = entries_max;
     random_bytes(secret, sizeof(secret));
     auth_crypto_key_set(&cache->secret, secret, sizeof(secret));
     memory_wipe(secret, sizeof(secret));
@@ -134,7 +136,7 @@ static void add(struct key_cache *cache, struct entry *entry)
         return;
     }
     TAILQ_INSERT_TAIL(&cache->by_age, entry, age);
-    if (HASH_COUNT(cache->table) > KEY_CACHE_ENTRIES_MAX)
+    if (HASH_COUNT(cache->table) > cache->entries_max)
         take_out(cache, TAILQ_FIRST(&cache->by_age));
 }
 

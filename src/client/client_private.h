@@ -73,6 +73,9 @@ void login_expired(struct deadline *deadline, struct deadline_list *list);
  * login_methods_input: it may be gone, as above. */
 bool login_methods_start(struct client *client);
 void login_methods_input(struct client *client);
+/* The client's database is known: the key that its SCRAM login has shown may serve the logins to
+ * its servers (COMPAT 4.6). */
+void login_methods_keep_key(struct client *client);
 /* Leaves helpers that are at work for this client; idempotent. */
 void login_methods_finish(struct client_login *login);
 

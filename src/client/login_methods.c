@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "auth/base64.h"
+#include "auth/client_keys.h"
 #include "auth/md5.h"
 #include "auth/verifier.h"
 #include "base/memory.h"
@@ -438,6 +439,23 @@ static bool take_sasl_final(struct client *client, const struct message *message
     login->prelude_size = prelude.size;
     conclude(client, is_right && bytes_ok(&prelude), SASL_FAILED);
     return false;
+}
+
+/* PgBouncer, too, keeps none where the database forces a user: its servers are not the client's. */
+void login_methods_keep_key(struct client *client)
+{
+    const struct client_login *login = client->login;
+
+    if (login->method != LOGIN_SCRAM || client->database->user != NULL || client->user == NULL ||
+        client->user->secret.kind != AUTH_SECRET_SCRAM)
+        return;
+    const struct client_keys_owner owner = {
+        .database = client->database->name,
+        .login_name = client->user_name,
+        .server_name = client->user_name,
+        .verifier = client->user->secret.text,
+    };
+    client_keys_put(client->set->servers->client_keys, &owner, login->scram.client_key);
 }
 
 /* ---- the door ---- */

@@ -71,7 +71,7 @@ struct scram_cache *scram_cache_create(void)
 
     if (cache == NULL)
         return NULL;
-    cache->keys = key_cache_create();
+    cache->keys = key_cache_create(KEY_CACHE_ENTRIES_MAX);
     if (cache->keys == NULL) {
         memory_free(cache);
         return NULL;

@@ -471,8 +471,10 @@ void welcome_start(struct client *client)
 {
     if (!count_client(client))
         return;
-    if (client->login->is_console)
+    if (client->login->is_console) {
         enter_console(client);
-    else if (find_database(client) && count_names(client))
+    } else if (find_database(client) && count_names(client)) {
+        login_methods_keep_key(client);
         go_home(client);
+    }
 }

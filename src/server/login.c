@@ -81,6 +81,7 @@ void server_login_finish(struct server *server)
     auth_secret_finish(&login->secret);
     scram_client_finish(&login->scram);
     bytes_finish(&login->welcome);
+    memory_wipe(login, sizeof(*login));
     memory_free(login);
 }
 

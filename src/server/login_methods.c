@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/client_keys.h"
 #include "base/digest.h"
 #include "base/memory.h"
 #include "login_private.h"
@@ -72,6 +73,21 @@ static bool answer_md5(struct server_login *login, struct span salt)
     return login_put(login, &out);
 }
 
+/* The keys with which a client of this pool proved itself against the verifier that is the secret
+ * here. */
+static bool find_client_keys(struct server_login *login)
+{
+    const struct server *server = login->server;
+    const char *name = server->member.pool->user_name;
+    const struct client_keys_owner owner = {
+        .database = server->database->name,
+        .login_name = name,
+        .server_name = name,
+        .verifier = login->secret.text,
+    };
+    return client_keys_get(server->set->client_keys, &owner, login->client_key, login->server_key);
+}
+
 static bool start_sasl(struct server_login *login, struct span mechanisms)
 {
     uint8_t memory[512];
@@ -86,7 +102,7 @@ static bool start_sasl(struct server_login *login, struct span mechanisms)
     }
     if (login->secret.kind == AUTH_SECRET_MD5)
         return wrong_type(login, "cannot do SCRAM authentication: wrong password type");
-    if (login->secret.kind == AUTH_SECRET_SCRAM)
+    if (login->secret.kind == AUTH_SECRET_SCRAM && !find_client_keys(login))
         return wrong_type(login,
                           "cannot do SCRAM authentication: password is SCRAM secret but client "
                           "authentication did not provide SCRAM keys");
@@ -210,6 +226,26 @@ static bool ask_helper(struct server_login *login)
     return true;
 }
 
+/* Keys made with one salt prove nothing for another. */
+static bool answer_with_client_keys(struct server_login *login)
+{
+    const struct scram_client *scram = &login->scram;
+    struct scram_verifier verifier;
+    struct error error;
+    bool fits = scram_verifier_parse(login->secret.text, &verifier) &&
+                verifier.iterations == scram->iterations &&
+                verifier.salt_size == scram->salt_size &&
+                memcmp(verifier.salt, scram->salt, scram->salt_size) == 0;
+    memory_wipe(&verifier, sizeof(verifier));
+    if (fits)
+        return send_final(login, login->client_key, login->server_key);
+    error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+              "server login failed: the SCRAM secret stored for user \"%s\" has not the salt and "
+              "iterations of the server's; store what pg_authid says there, or a plain password",
+              login->server->member.pool->user_name);
+    return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+}
+
 static bool go_on_sasl(struct server_login *login, struct span server_first)
 {
     struct server *server = login->server;
@@ -221,6 +257,8 @@ static bool go_on_sasl(struct server_login *login, struct span server_first)
         error_prefix(&error, "server login failed");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
     }
+    if (login->secret.kind == AUTH_SECRET_SCRAM)
+        return answer_with_client_keys(login);
     const struct key_cache_subject subject = {
         .identity = {(const uint8_t *)&identity, sizeof(identity)},
         .salt = {login->scram.salt, login->scram.salt_size},

@@ -47,6 +47,8 @@ struct server_login {
     bool is_ready;  /* the last ReadyForQuery came: nothing but what may come unasked is due */
     struct auth_secret secret;
     struct scram_client scram;
+    /* Of a client's own login, where `secret` is a verifier. */
+    uint8_t client_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];
     struct bytes welcome;
     size_t bytes;
 };

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/client_keys.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "client/scram_cache.h"
@@ -27,7 +28,8 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     struct client_shared *shared = &workers->shared;
     workers->offload = offload_create();
     workers->resolver = workers->offload ? resolver_create(workers->offload) : NULL;
-    workers->key_cache = key_cache_create();
+    workers->key_cache = key_cache_create(KEY_CACHE_ENTRIES_MAX);
+    workers->client_keys = key_cache_create(CLIENT_KEYS_MAX);
     workers->stats = stats_create(workers);
     shared->counts = client_counts_create();
     shared->registry = registry_create(workers->count);
@@ -38,8 +40,8 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     shared->own_uid = getuid();
     atomic_store(&shared->ids, 1);
     random_bytes(shared->mock_key, sizeof(shared->mock_key));
-    return workers->resolver && workers->key_cache && workers->stats && shared->counts &&
-           shared->registry && shared->scram_cache &&
+    return workers->resolver && workers->key_cache && workers->client_keys && workers->stats &&
+           shared->counts && shared->registry && shared->scram_cache &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -55,6 +57,7 @@ static void init_server_set(struct workers *workers, struct worker *worker)
         .resolver = workers->resolver,
         .offload = workers->offload,
         .key_cache = workers->key_cache,
+        .client_keys = workers->client_keys,
         .parameter_names = &workers->parameter_names,
         .ids = &workers->shared.ids,
     };
@@ -228,6 +231,7 @@ void workers_destroy(struct workers *workers)
     registry_destroy(workers->shared.registry);
     client_counts_destroy(workers->shared.counts);
     key_cache_destroy(workers->key_cache);
+    key_cache_destroy(workers->client_keys);
     stats_destroy(workers->stats);
     for (int i = 0; workers->array && i < workers->count; i++)
         loop_destroy(workers->array[i].loop);

@@ -13,7 +13,7 @@ static struct key_cache *cache;
 static void set_up(void)
 {
     digest_init();
-    cache = key_cache_create();
+    cache = key_cache_create(KEY_CACHE_ENTRIES_MAX);
     ck_assert_ptr_nonnull(cache);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../config/config_files.h"
+#include "auth/client_keys.h"
 #include "auth/crypto.h"
 #include "pool/registry.h"
 #include "server/server_set.h"
@@ -174,7 +175,8 @@ static void bench_start(struct bench *bench, const char *entry, const char *opti
                                      .config = bench->loaded.config,
                                      .resolver = resolver_create(bench->offload),
                                      .offload = bench->offload,
-                                     .key_cache = key_cache_create(),
+                                     .key_cache = key_cache_create(KEY_CACHE_ENTRIES_MAX),
+                                     .client_keys = key_cache_create(CLIENT_KEYS_MAX),
                                      .parameter_names = &bench->names,
                                      .ids = &bench->ids};
     ck_assert(server_set_init(&bench->set));
@@ -241,6 +243,7 @@ static void bench_finish(struct bench *bench)
     offload_destroy(bench->offload);
     resolver_destroy(bench->set.resolver);
     key_cache_destroy(bench->set.key_cache);
+    key_cache_destroy(bench->set.client_keys);
     pool_release_reference(bench->pool);
     database_release(bench->database);
     registry_destroy(bench->registry);
