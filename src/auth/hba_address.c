@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -125,8 +126,10 @@ static bool take_network(const struct rule_line *line, int *field, struct hba_ne
     const char *slash = strchr(text, '/');
     char literal[64] = "";
 
-    if (slash == NULL ? strlen(text) < sizeof(literal) : slash - text < (long)sizeof(literal))
-        memcpy(literal, text, slash != NULL ? (size_t)(slash - text) : strlen(text));
+    size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
+
+    if (size < sizeof(literal))
+        snprintf(literal, sizeof(literal), "%.*s", (int)size, text);
     ++*field;
     if (!parse_literal(literal, &network->family, network->address))
         return rule_line_error(line, error,

@@ -93,7 +93,7 @@ static bool is_target(const struct http_head *head)
 static void split_target(struct http_head *head)
 {
     struct span target = head->target;
-    const uint8_t *mark = memchr(target.data, '?', target.size);
+    const uint8_t *mark = target.size > 0 ? memchr(target.data, '?', target.size) : NULL;
     head->path = target;
     if (!mark)
         return;

@@ -234,11 +234,12 @@ static void note_setting(struct scan *scan, const char *name)
     struct session_names *names = scan->names;
     if (!names || !strchr(name, '.'))
         return;
-    if (names->count == SESSION_NAMES_MAX || strlen(name) >= SESSION_NAME_SIZE) {
+    size_t size = strlen(name) + 1;
+    if (names->count == SESSION_NAMES_MAX || size > SESSION_NAME_SIZE) {
         names->are_more = true;
         return;
     }
-    strcpy(names->names[names->count++], name);
+    memcpy(names->names[names->count++], name, size);
 }
 
 /* The name in front, perhaps with dots: the token behind it is read. */

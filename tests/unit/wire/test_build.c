@@ -240,8 +240,8 @@ START_TEST(an_error_is_told_with_another_name_in_its_text_alone)
 {
     static const char body[] = "SERROR\0Mstatement \"ours\" of ours\0Dours\0";
     struct span of = {(const uint8_t *)body, sizeof(body)};
-    uint8_t memory[200];
-    struct bytes out = bytes_over(memory, sizeof(memory));
+    uint8_t said[200];
+    struct bytes out = bytes_over(said, sizeof(said));
     static const char wanted[] = "SERROR\0Mstatement \"theirs\" of ours\0Dours\0";
 
     build_error_renamed(&out, of, "ours", "theirs");
