@@ -16,6 +16,7 @@
 #include "net/stream.h"
 #include "pool/pool.h"
 #include "server/server.h"
+#include "wire/query.h"
 
 struct client_set;
 struct client_login; /* of client/login: what only first bytes and login need; freed when it is over
@@ -98,9 +99,11 @@ struct client {
     uint32_t told_lost;  /* kinds of session state of which it knows that they are lost: enum
                             session_kind */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
-    uint32_t unnamed_touches; /* what its unnamed statement would touch */
-    uint32_t unit;            /* number of the Sync unit that is being read */
-    uint32_t delta_unit;      /* unit of the last statement delta */
+    uint32_t unnamed_touches;  /* what its unnamed statement would touch */
+    uint32_t unit;             /* number of the Sync unit that is being read */
+    uint32_t delta_unit;       /* unit of the last statement delta */
+    uint32_t deallocates_unit; /* the Sync unit, plus one, in which an unnamed Parse takes names */
+    char deallocates[QUERY_NAME_SIZE]; /* which; "": all */
     /* A cancel that waits until the head of the ledger is the client's. NULL: none. */
     void (*cancel_done)(void *argument);
     void *cancel_argument;

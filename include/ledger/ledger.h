@@ -51,10 +51,15 @@ enum ledger_outcome {
     LEDGER_SKIPPED, /* an earlier error of its Sync unit */
 };
 
+/* `answer` of a swallowed Parse whose error is nobody's: what stands behind it says what is wrong.
+ */
+#define LEDGER_MAY_FAIL 1
+
 struct ledger_entry {
     uint8_t kind, action, outcome;
     uint8_t answer; /* SYNTHESIZE: the type byte to say ('1', '3'). FORWARD: the caller's number of
-                       an error of its own, which stands for the one that was provoked; or 0 */
+                       an error of its own, which stands for the one that was provoked; or 0.
+                         SWALLOW: LEDGER_MAY_FAIL, or 0 */
     uint32_t unnamed; /* what its success makes of the unnamed statement; 0: it is not concerned */
     void *tag;        /* the caller's; NULL: nobody needs to hear of it */
 };
@@ -143,7 +148,7 @@ bool ledger_is_free(const struct ledger *ledger);
 void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
                    void *argument);
 /* The tag of the oldest thing owed; NULL: none. */
-const void *ledger_head_tag(const struct ledger *ledger);
+void *ledger_head_tag(const struct ledger *ledger);
 /* The oldest thing owed is the client's, or was (a cancel may be sent; MECHANISMS §5.4). */
 bool ledger_head_is_clients(const struct ledger *ledger);
 /* All that is still owed is settled as SKIPPED (the server is gone). Take the settled ones next. */

@@ -117,6 +117,8 @@ struct statement_delta {
     struct shared_statement *statement; /* a reference; DEFINE: new, REMOVE: old */
     struct digest128 digest;            /* server's set is concerned: which */
     bool concerns_server;
+    bool is_by_tag;         /* done if `was_told`, whatever became of the message */
+    bool was_told;          /* the CommandComplete that says so came */
     bool counts_for_client; /* in the client's `unsettled`, although no name of its changes */
     struct server_statement *evicted; /* EVICT: to put back */
     /* A DEFINE and the REMOVE that took its name before its answer: if the one fails, there is
@@ -130,6 +132,15 @@ struct statement_delta *client_statements_define(struct client_statements *state
                                                  struct shared_statement *statement);
 struct statement_delta *client_statements_remove(struct client_statements *statements,
                                                  struct statement_table *table, const char *name);
+/* SQL that takes a name away: what its CommandComplete says counts. */
+struct statement_delta *client_statements_deallocate(struct client_statements *statements,
+                                                     struct statement_table *table,
+                                                     const char *name);
+/* SQL that takes all names away (client_statements_forget does, at its CommandComplete): what later
+ * units say of names waits for it. */
+struct statement_delta *client_statements_deallocate_all(struct client_statements *statements);
+/* "DEALLOCATE" came in answer to the message of this delta. */
+void statement_delta_told(struct statement_delta *delta);
 /* A delta that concerns only the server: it will hold the statement / no longer hold `evicted`. */
 struct statement_delta *server_statements_define(struct server_statements *statements,
                                                  const struct shared_statement *statement);

@@ -10,6 +10,7 @@
  * phase.
  */
 #pragma once
+#include "base/bytes.h"
 #include "base/log.h"
 #include "ledger/ledger.h"
 #include "ledger/parameters.h"
@@ -103,6 +104,9 @@ struct server {
     struct ledger ledger;
     struct server_parameters parameters;
     struct server_statements statements;
+    struct bytes
+        borrowed; /* Close messages of the names that it got for SQL, sent when its owner parts */
+    int borrowed_count;
     uint32_t pass; /* bytes of a message that is being passed on or swallowed in parts */
     bool pass_to_client;
     bool request_is_partial;      /* half a message of the client's was sent to it */
@@ -145,6 +149,11 @@ static inline struct server *server_of_member(struct pool_member *member)
 
 /* Does what pool advice says, on whatever worker it names. `set` is the caller's own. */
 void server_follow(struct server_set *set, const struct pool_advice *advice);
+
+/* For SQL that names a prepared statement the server holds it under its client's own name until the
+ * client parts from it. */
+#define SERVER_BORROWED_MAX 100
+void server_borrow_name(struct server *server, const char *name);
 
 /* POOL_OPEN on this worker: makes a server and starts connecting (server/login). Failure goes back
  * through the pool. */

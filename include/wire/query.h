@@ -37,3 +37,20 @@ bool execute_message_read(struct span body, const char **portal, uint32_t *max_r
  * (nested) and empty statements skipped. "" when there is none or the text starts with something
  * else. Works on the first `size` bytes. */
 void query_first_word(const char *text, size_t size, char *word, size_t word_size);
+
+/* What a text does with a name of a prepared statement, as far as its first statement shows. */
+enum query_name_use {
+    QUERY_NAMES_NOTHING,
+    QUERY_EXECUTES,    /* EXECUTE, also in EXPLAIN and CREATE TABLE AS */
+    QUERY_PREPARES,    /* PREPARE */
+    QUERY_DEALLOCATES, /* DEALLOCATE */
+    QUERY_FORGETS_ALL, /* DEALLOCATE ALL, DISCARD ALL; no name */
+};
+#define QUERY_NAME_SIZE 64
+struct query_name {
+    enum query_name_use use;
+    char name[QUERY_NAME_SIZE]; /* as PostgreSQL reads it: lower-cased unless quoted, cut */
+    size_t end; /* what stands behind it in the text is all that is left to look at; 0: the whole */
+};
+/* Works on the first `size` bytes. */
+void query_name_read(const char *text, size_t size, struct query_name *read);

@@ -15,11 +15,6 @@
 
 #define PREPARED_LIMIT(client) ((client)->set->config->settings.max_prepared_statements)
 
-static bool depends_on_earlier_unit(const struct client *client)
-{
-    return client->statements.unsettled > 0 && client->delta_unit != client->unit;
-}
-
 static enum take malformed(struct request_walk *walk)
 {
     return request_refuse(walk, SQLSTATE_PROTOCOL_VIOLATION, "invalid message format");
@@ -242,7 +237,7 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
         return request_forward_expecting(walk, message, LEDGER_PARSE);
     if (message->body.size + MESSAGE_HEAD < message->size)
         return request_want_whole(walk, message);
-    if (depends_on_earlier_unit(walk->client))
+    if (names_are_open(walk->client))
         return request_hold(walk);
     return parse_whole(walk, message);
 }
@@ -303,7 +298,7 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
         return unnamed_bind(walk, message);
     if (!walk->client->tracks_statements)
         return request_forward_expecting(walk, message, LEDGER_BIND);
-    if (depends_on_earlier_unit(walk->client))
+    if (names_are_open(walk->client))
         return request_hold(walk);
     return bind_named(walk, message, &bind);
 }
@@ -321,7 +316,7 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
         return unnamed_describe(walk, message);
     if (!client->tracks_statements)
         return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
-    if (depends_on_earlier_unit(client))
+    if (names_are_open(client))
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);
     const char *name = name_for_server(named, target.name);
@@ -350,7 +345,7 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
         return unnamed_close(walk, message);
     if (target.kind != 'S' || !client->tracks_statements)
         return request_forward_expecting(walk, message, LEDGER_CLOSE);
-    if (depends_on_earlier_unit(client))
+    if (names_are_open(client))
         return request_hold(walk);
     struct statement_delta *delta =
         client_statements_remove(&client->statements, &client->set->statements, target.name);

@@ -128,14 +128,20 @@ void requests_begin(struct client *client)
     stats->xacts++;
 }
 
-enum take request_forward_expecting(struct request_walk *walk, const struct message *message,
-                                    enum ledger_kind kind)
+enum take request_forward_tagged(struct request_walk *walk, const struct message *message,
+                                 enum ledger_kind kind, void *tag)
 {
     struct client *client = walk->client;
     enum take take = request_forward(walk, message);
     client->unit_has_begun = true;
-    ledger_expect(&client->server->ledger, kind, LEDGER_FORWARD, 0, NULL);
+    ledger_expect(&client->server->ledger, kind, LEDGER_FORWARD, 0, tag);
     return take;
+}
+
+enum take request_forward_expecting(struct request_walk *walk, const struct message *message,
+                                    enum ledger_kind kind)
+{
+    return request_forward_tagged(walk, message, kind, NULL);
 }
 
 /* Behind it a new Sync unit begins. */
@@ -145,6 +151,18 @@ static enum take forward_unit_end(struct request_walk *walk, const struct messag
     enum take take = request_forward_expecting(walk, message, kind);
     walk->client->unit_has_begun = false;
     walk->client->unit++;
+    return take;
+}
+
+/* Of a client that has named statements: the text may name one. */
+static enum take take_naming_query(struct request_walk *walk, const struct message *message)
+{
+    struct client *client = walk->client;
+    enum take take = sql_names_query(walk, message);
+    if (take == TAKE_NEXT) {
+        client->unit_has_begun = false;
+        client->unit++;
+    }
     return take;
 }
 
@@ -198,6 +216,8 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
     bool is_shared = !client->is_session_mode; /* others' statements are on the server, too */
     switch (message->type) {
     case 'Q':
+        if (is_shared && has_names(client))
+            return take_naming_query(walk, message);
         if (is_shared)
             session_note_query(client, message);
         return forward_unit_end(walk, message, LEDGER_QUERY);
@@ -214,6 +234,8 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
         return is_shared ? prepared_close(walk, message)
                          : request_forward_expecting(walk, message, LEDGER_CLOSE);
     case 'E':
+        if (client->deallocates_unit == client->unit + 1)
+            return sql_names_execute(walk, message);
         return request_forward_expecting(walk, message, LEDGER_EXECUTE);
     case 'S':
         return take_sync(walk, message);

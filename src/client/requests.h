@@ -24,6 +24,9 @@ enum take request_forward(struct request_walk *walk, const struct message *messa
 /* The same, and its answer is expected: it goes to the client. */
 enum take request_forward_expecting(struct request_walk *walk, const struct message *message,
                                     enum ledger_kind kind);
+/* And its entry has this tag. */
+enum take request_forward_tagged(struct request_walk *walk, const struct message *message,
+                                 enum ledger_kind kind, void *tag);
 /* Waits until the whole message is there. */
 enum take request_want_whole(struct request_walk *walk, const struct message *message);
 /* Waits until the ledger has moved. */
@@ -32,6 +35,7 @@ enum take request_refuse(struct request_walk *walk, const char *sqlstate, const 
 
 /* What texts may touch of the session (src/client/session.c): of a Query at once, of the unnamed
  * statement when it is bound. */
+uint32_t session_scan_there(const char *text, size_t there);
 void session_note_query(struct client *client, const struct message *message);
 void session_note_parse(struct client *client, const struct message *message);
 static inline void session_touch(struct client *client, uint32_t touches)
@@ -45,6 +49,24 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
 enum take prepared_bind(struct request_walk *walk, const struct message *message);
 enum take prepared_describe(struct request_walk *walk, const struct message *message);
 enum take prepared_close(struct request_walk *walk, const struct message *message);
+
+/* It has names, or may have. */
+static inline bool has_names(const struct client *client)
+{
+    return client->statements.count > 0 || client->statements.unsettled > 0;
+}
+/* An earlier Sync unit may still change the client's names. */
+static inline bool names_are_open(const struct client *client)
+{
+    return client->statements.unsettled > 0 && client->delta_unit != client->unit;
+}
+
+/* SQL that names prepared statements (src/client/sql_names.c), of a client that has some. A Query
+ * is forwarded; in front of an unnamed Parse the server gets what its text names; an Execute is
+ * forwarded, of a unit whose unnamed statement takes names away. */
+enum take sql_names_query(struct request_walk *walk, const struct message *message);
+enum take sql_names_parse(struct request_walk *walk, const struct message *message);
+enum take sql_names_execute(struct request_walk *walk, const struct message *message);
 
 /* Bounds of what is kept of named statements (src/client/statement_limits.c). */
 enum statement_limit { STATEMENT_LIMIT_NONE, STATEMENT_LIMIT_NAMES, STATEMENT_LIMIT_CACHE };

@@ -8,7 +8,7 @@
 #include "wire/build.h"
 
 /* A text that does not end inside of what is there was not read whole. */
-static uint32_t scan(const char *text, size_t there)
+uint32_t session_scan_there(const char *text, size_t there)
 {
     const char *end = there > 0 ? memchr(text, 0, there) : NULL;
     return end ? session_scan(text, (size_t)(end - text)) : SESSION_DOUBT;
@@ -16,7 +16,7 @@ static uint32_t scan(const char *text, size_t there)
 
 void session_note_query(struct client *client, const struct message *message)
 {
-    uint32_t touches = scan((const char *)message->body.data, message->body.size);
+    uint32_t touches = session_scan_there((const char *)message->body.data, message->body.size);
     if (touches)
         session_touch(client, touches);
 }
@@ -24,7 +24,8 @@ void session_note_query(struct client *client, const struct message *message)
 /* The name is empty and there. */
 void session_note_parse(struct client *client, const struct message *message)
 {
-    client->unnamed_touches = scan((const char *)message->body.data + 1, message->body.size - 1);
+    client->unnamed_touches =
+        session_scan_there((const char *)message->body.data + 1, message->body.size - 1);
 }
 
 /* What PostgreSQL would keep, in the words of its manual. */

@@ -46,8 +46,10 @@ enum take unnamed_parse(struct request_walk *walk, const struct message *message
         return request_want_whole(walk, message);
     if (walk->unnamed_parse && client->unnamed_unit != client->unit + 1)
         unnamed_keep(walk); /* of an earlier unit: the client's, if this one is skipped */
-    claim(client);
     session_note_parse(client, message);
+    if (has_names(client) && sql_names_parse(walk, message) == TAKE_STOP)
+        return TAKE_STOP;
+    claim(client);
     if (++client->unnamed_count < LEDGER_UNNAMED_FIRST)
         client->unnamed_count = LEDGER_UNNAMED_FIRST;
     walk->unnamed_parse = is_whole ? message->body.data - MESSAGE_HEAD : NULL;

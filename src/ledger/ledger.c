@@ -218,9 +218,10 @@ static enum ledger_verdict match_error(struct ledger *ledger)
         return LEDGER_UNASKED;
     ledger->copy_in = ledger->copy_out = ledger->copy_both = false;
     bool is_ours = head->action == LEDGER_SWALLOW && head->kind != LEDGER_PARSE;
+    bool may_fail = head->action == LEDGER_SWALLOW && head->answer == LEDGER_MAY_FAIL;
     /* A Parse that the pooler put in front of a Bind failed: its error is the Bind's. */
     enum ledger_verdict verdict =
-        is_ours || head->action == LEDGER_LEFT ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
+        is_ours || may_fail || head->action == LEDGER_LEFT ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
     if (is_ours)
         ledger->error_in_swallowed = true;
     if (head->kind == LEDGER_QUERY)
@@ -338,7 +339,7 @@ bool ledger_is_free(const struct ledger *ledger)
            !ledger->copy_both;
 }
 
-const void *ledger_head_tag(const struct ledger *ledger)
+void *ledger_head_tag(const struct ledger *ledger)
 {
     return ledger->head == ledger->tail ? NULL : ledger->entries[ledger->head % LEDGER_ENTRIES].tag;
 }

@@ -340,6 +340,31 @@ struct statement_delta *client_statements_remove(struct client_statements *state
     return delta;
 }
 
+struct statement_delta *client_statements_deallocate(struct client_statements *statements,
+                                                     struct statement_table *table,
+                                                     const char *name)
+{
+    struct statement_delta *delta = client_statements_remove(statements, table, name);
+    if (delta)
+        delta->is_by_tag = true;
+    return delta;
+}
+
+struct statement_delta *client_statements_deallocate_all(struct client_statements *statements)
+{
+    struct statement_delta *delta = make_delta(DELTA_REMOVE, NULL, NULL);
+    if (!delta)
+        return NULL;
+    delta->counts_for_client = true;
+    statements->unsettled++;
+    return delta;
+}
+
+void statement_delta_told(struct statement_delta *delta)
+{
+    delta->was_told = true;
+}
+
 struct statement_delta *server_statements_define(struct server_statements *statements,
                                                  const struct shared_statement *statement)
 {
@@ -449,6 +474,8 @@ void statement_delta_settle(struct statement_delta *delta, bool done,
         free_delta(delta, table);
         return;
     }
+    if (delta->is_by_tag)
+        done = delta->was_told;
     if (delta->concerns_server && server)
         settle_on_server(delta, done, server);
     if (client && (delta->name || delta->counts_for_client))

@@ -292,13 +292,16 @@ static enum take take_error(struct walk *walk, const struct message *message)
     return TAKE_NEXT;
 }
 
-/* DEALLOCATE ALL, DISCARD ALL and DISCARD PLANS end what the names stood for. */
+/* DEALLOCATE, DEALLOCATE ALL and DISCARD ALL end what the names stood for. In front of
+ * ledger_match, while what was asked is the oldest thing owed. */
 static void note_tag(struct server *server, const struct message *message)
 {
     const char *tag;
-    if (message->body.size < 12 || message->body.data[0] != 'D' ||
+    if (message->body.size < 11 || message->body.data[0] != 'D' ||
         !command_tag_read(message->body, &tag))
         return;
+    if (strcmp(tag, "DEALLOCATE") == 0 && ledger_head_tag(&server->ledger))
+        statement_delta_told(ledger_head_tag(&server->ledger));
     if (strcmp(tag, "DEALLOCATE ALL") != 0 && strcmp(tag, "DISCARD ALL") != 0)
         return;
     server_statements_forget(&server->statements);
@@ -326,15 +329,13 @@ static bool break_early(struct walk *walk, const struct message *message)
 static enum take take_answer(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
+    if (message->type == 'C')
+        note_tag(server, message);
     switch (ledger_match(&server->ledger, message->type, 0)) {
     case LEDGER_TO_CLIENT:
-        if (message->type == 'C')
-            note_tag(server, message);
         walk->run += message->size;
         break;
     case LEDGER_TO_NOBODY:
-        if (message->type == 'C')
-            note_tag(server, message);
         if (!swallow(walk, message->size))
             return TAKE_STOP;
         break;

@@ -73,6 +73,7 @@ static void run_free_task(struct loop_task *task)
 {
     struct server *server = (struct server *)((char *)task - offsetof(struct server, free_task));
     server_parameters_finish(&server->parameters);
+    bytes_finish(&server->borrowed);
     server_statements_finish(&server->statements);
     tls_context_release(server->tls);
     database_release(server->database);
@@ -93,6 +94,7 @@ static struct server *make_server(struct server_set *set, struct pool *pool)
     server->free_task.run = run_free_task;
     ledger_init(&server->ledger);
     server_statements_init(&server->statements);
+    borrowed_init(server);
     server->connect_time = server->request_time = loop_now(set->loop);
     server->database = pool_database_acquire(pool);
     server->tls = tls_context_acquire(server->database->server_tls);
@@ -212,6 +214,29 @@ static void forget_owner(struct server *server)
     server->told = NULL;
 }
 
+/* What its owner left is undone. False: there is nothing to wait for. */
+static bool clean_behind_owner(struct server *server, bool must_reset)
+{
+    bool may_clean = server->set->config->settings.session_state == SESSION_STATE_RESET;
+    if (!borrowed_return(server)) {
+        server_close(server, "its client's statement names could not be closed", NULL);
+        return true;
+    }
+    if (must_reset && start_reset(server)) {
+        server->dirt = 0;
+        return true;
+    }
+    if (server->dirt && may_clean) {
+        server_clean(server);
+        return true;
+    }
+    server->dirt = 0;
+    if (!server->ledger.is_unsynced)
+        return false;
+    borrowed_finish_return(server);
+    return true;
+}
+
 void server_detach(struct server *server, bool must_reset, const char *reason)
 {
     forget_owner(server);
@@ -222,15 +247,9 @@ void server_detach(struct server *server, bool must_reset, const char *reason)
         return;
     }
     stream_resume(&server->stream);
-    if (must_reset && start_reset(server)) {
-        server->dirt = 0;
+    bool has_more = must_reset || server->dirt != 0 || server->borrowed_count > 0;
+    if (has_more && clean_behind_owner(server, must_reset))
         return;
-    }
-    if (server->dirt && server->set->config->settings.session_state == SESSION_STATE_RESET) {
-        server_clean(server);
-        return;
-    }
-    server->dirt = 0;
     loop_defer(server->set->loop, LOOP_GRANT, &server->release_task);
 }
 

@@ -17,6 +17,13 @@ static inline struct server_pool_note *server_set_note(struct server_set *set,
 }
 void server_socket_options(const struct server_set *set, struct socket_options *options);
 
+/* borrowed: names that it got for its client's SQL. Their Closes go out, without a Sync: what is
+ * sent next is a query, or borrowed_finish_return. False: no memory, or too many. */
+void borrowed_init(struct server *server);
+bool borrowed_return(struct server *server);
+/* The Sync; TESTED until that is answered, or closed. */
+void borrowed_finish_return(struct server *server);
+
 /* clean: sends what undoes server->dirt; TESTED until that is answered, or closed. */
 void server_clean(struct server *server);
 

@@ -1,5 +1,7 @@
 #include "wire/query.h"
 
+#include <string.h>
+
 bool parse_message_read(struct span body, struct parse_message *parse)
 {
     struct cursor cursor = cursor_over(body.data, body.size);
@@ -121,4 +123,159 @@ void query_first_word(const char *text, size_t size, char *word, size_t word_siz
             word[length++] = byte >= 'a' && byte <= 'z' ? (char)(byte - 'a' + 'A') : byte;
     }
     word[length] = '\0';
+}
+
+static void skip_space(struct text *text)
+{
+    while (is_space(peek(text, 0)))
+        text->at++;
+}
+
+static char lower_of(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+}
+
+static void keep(char name[QUERY_NAME_SIZE], size_t *length, char byte)
+{
+    if (*length + 1 < QUERY_NAME_SIZE)
+        name[(*length)++] = byte;
+}
+
+/* Behind the opening quote; two quotes are one. */
+static bool take_quoted(struct text *text, char name[QUERY_NAME_SIZE])
+{
+    size_t length = 0;
+
+    for (; peek(text, 0) != '\0'; text->at++) {
+        if (*text->at == '"' && peek(text, 1) != '"') {
+            text->at++;
+            name[length] = '\0';
+            return length > 0;
+        }
+        if (*text->at == '"')
+            text->at++;
+        keep(name, &length, *text->at);
+    }
+    name[length] = '\0';
+    return false;
+}
+
+/* An identifier, if one comes next. */
+static bool take_name(struct text *text, char name[QUERY_NAME_SIZE], bool *is_quoted)
+{
+    size_t length = 0;
+
+    *is_quoted = peek(text, 0) == '"';
+    if (*is_quoted) {
+        text->at++;
+        return take_quoted(text, name);
+    }
+    if (!starts_word(peek(text, 0)))
+        return false;
+    for (; continues_word(peek(text, 0)); text->at++)
+        keep(name, &length, lower_of(*text->at));
+    name[length] = '\0';
+    return true;
+}
+
+static void skip_between(struct text *text)
+{
+    for (;;) {
+        skip_space(text);
+        if (peek(text, 0) == '-' && peek(text, 1) == '-')
+            skip_line(text);
+        else if (peek(text, 0) == '/' && peek(text, 1) == '*')
+            skip_comment(text);
+        else
+            return;
+    }
+}
+
+static bool take_next_name(struct text *text, char name[QUERY_NAME_SIZE], bool *is_quoted)
+{
+    skip_between(text);
+    return take_name(text, name, is_quoted);
+}
+
+/* An EXECUTE stands near the beginning of an EXPLAIN or CREATE, or not at all. */
+#define EXECUTE_WITHIN 512
+
+static bool goes_on_to_execute(struct text *text)
+{
+    char word[QUERY_NAME_SIZE];
+    bool is_quoted;
+    const char *start = text->at;
+
+    while (text->at < text->end && text->at - start < EXECUTE_WITHIN && *text->at != '\0') {
+        if (!take_next_name(text, word, &is_quoted))
+            text->at += text->at < text->end;
+        else if (!is_quoted && strcmp(word, "execute") == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum query_name_use use_in_deallocate(struct text *text, char name[QUERY_NAME_SIZE])
+{
+    char next[QUERY_NAME_SIZE];
+    bool is_quoted;
+
+    if (!take_next_name(text, name, &is_quoted))
+        return QUERY_NAMES_NOTHING;
+    if (!is_quoted && strcmp(name, "prepare") == 0 && take_next_name(text, next, &is_quoted))
+        memcpy(name, next, sizeof(next));
+    return !is_quoted && strcmp(name, "all") == 0 ? QUERY_FORGETS_ALL : QUERY_DEALLOCATES;
+}
+
+static enum query_name_use use_in_discard(struct text *text, char name[QUERY_NAME_SIZE])
+{
+    bool is_quoted;
+
+    return take_next_name(text, name, &is_quoted) && strcmp(name, "all") == 0 ? QUERY_FORGETS_ALL
+                                                                              : QUERY_NAMES_NOTHING;
+}
+
+static enum query_name_use use_of_next_name(struct text *text, char name[QUERY_NAME_SIZE],
+                                            enum query_name_use use)
+{
+    bool is_quoted;
+
+    return take_next_name(text, name, &is_quoted) ? use : QUERY_NAMES_NOTHING;
+}
+
+/* Behind the text's first word. */
+static enum query_name_use use_behind(const char *word, struct text *text,
+                                      char name[QUERY_NAME_SIZE])
+{
+    if (strcmp(word, "execute") == 0)
+        return use_of_next_name(text, name, QUERY_EXECUTES);
+    if (strcmp(word, "prepare") == 0)
+        return use_of_next_name(text, name, QUERY_PREPARES);
+    if (strcmp(word, "deallocate") == 0)
+        return use_in_deallocate(text, name);
+    if (strcmp(word, "discard") == 0)
+        return use_in_discard(text, name);
+    return QUERY_NAMES_NOTHING;
+}
+
+void query_name_read(const char *text, size_t size, struct query_name *read)
+{
+    struct text rest = {text, size > 0 ? text + size : text};
+    char word[QUERY_NAME_SIZE];
+    bool is_quoted;
+
+    read->use = QUERY_NAMES_NOTHING;
+    read->name[0] = '\0';
+    read->end = 0;
+    skip_to_word(&rest);
+    if (!take_name(&rest, word, &is_quoted) || is_quoted)
+        return;
+    if (strcmp(word, "explain") == 0 || strcmp(word, "create") == 0) {
+        if (goes_on_to_execute(&rest))
+            read->use = use_of_next_name(&rest, read->name, QUERY_EXECUTES);
+        return;
+    }
+    read->use = use_behind(word, &rest, read->name);
+    read->end = (size_t)(rest.at - text);
 }

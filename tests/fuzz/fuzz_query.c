@@ -38,6 +38,17 @@ static void check_first_word(struct span body)
     assert(strcmp(word, again) == 0);
 }
 
+static void check_name(struct span body)
+{
+    struct query_name read;
+
+    query_name_read((const char *)body.data, body.size, &read);
+    assert(memchr(read.name, 0, sizeof(read.name)) != NULL);
+    assert(read.end <= body.size);
+    if (read.use != QUERY_NAMES_NOTHING)
+        assert(read.name[0] != 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span body = {data, size};
@@ -62,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_bind(body);
     check_first_word(body);
+    check_name(body);
     bytes_finish(&bytes);
     return 0;
 }

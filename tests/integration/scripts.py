@@ -455,4 +455,37 @@ script("unknown_message_behind_a_query", query("select 1") + message("?", b"what
 script("terminate", TERMINATE, END)
 script("terminate_within_a_transaction", query("begin"), None, TERMINATE, END)
 
+
+# SQL that names statements of the protocol.
+
+P1 = parse("select $1::int + 1 as p", "p1") + SYNC
+RUN_P1 = bind("1", statement="p1") + execute() + SYNC
+P1_AGAIN = parse("select 'again'", "p1") + SYNC
+
+for number, sql in enumerate((
+        "execute p1(41)", "EXECUTE P1 (41)", 'execute "p1"(41)', "/* a */ execute -- b\n p1(41)", "execute p1", "execute p1('x')",
+        "execute p1(1); execute p1(2)", "explain (costs off) execute p1(1)", "execute p1(1); select 1/0", "execute \"P1\"(1)",
+        "deallocate p1", "deallocate prepare p1", 'DEALLOCATE "p1"', "deallocate p1; deallocate p1", "deallocate p1; select 1/0",
+        "select 1/0; deallocate p1", "deallocate p2", "deallocate all", "DEALLOCATE PREPARE ALL", "discard all", "discard plans",
+        "discard temp", "prepare p1 as select 1", "prepare p1 as selec", "deallocate", "execute", "deallocate p1 p2")):
+    script(f"sql_names_{number}", P1, None, query(sql), None, RUN_P1, None, P1_AGAIN, None)
+    script(f"sql_names_pipelined_{number}", P1 + query(sql) + RUN_P1 + P1_AGAIN + close_statement("p1") + SYNC, ready(5))
+    if ";" not in sql:
+        script(f"sql_names_extended_{number}", P1, None, extended(sql) + SYNC, None, RUN_P1, None, P1_AGAIN, None)
+        script(f"sql_names_extended_pipelined_{number}", P1 + extended(sql) + SYNC + RUN_P1 + P1_AGAIN, ready(4))
+    if not sql.startswith("discard all"):
+        script(f"sql_names_in_transaction_{number}", P1, None, query("begin"), None, query(sql), None, RUN_P1, None,
+               query("rollback"), None, RUN_P1, None)
+        script(f"sql_names_in_failed_transaction_{number}", P1, None, query("begin"), None, query("select 1/0"), None, query(sql), None,
+               RUN_P1, None, query("rollback"), None, RUN_P1, None)
+    script(f"sql_names_skipped_{number}", P1, None, parse("selec") + extended(sql) + SYNC + RUN_P1, ready(2), RUN_P1, None)
+
+script("execute_that_changes_rows", parse("insert into written values ($1)", "p1") + SYNC, None, query("execute p1(7)"), None,
+       query("select n from written"), None)
+script("execute_in_a_transaction", parse("insert into written values ($1)", "p1") + SYNC, None, query("begin"), None,
+       query("execute p1(7)"), None, query("execute p1(8)"), None, query("rollback"), None, query("select n from written"), None)
+script("deallocate_of_many", *(parse(f"select {n}", f"many{n}") for n in range(30)), SYNC, None, query("begin"), None,
+       *(step for n in range(30) for step in (query(f"deallocate many{n}"), None)), query("commit"), None,
+       bind(statement="many29"), SYNC, None)
+
 assert len({script.name for script in SCRIPTS}) == len(SCRIPTS)

@@ -607,6 +607,33 @@ START_TEST(a_query_of_ours_drops_only_what_the_server_holds)
 }
 END_TEST
 
+START_TEST(a_swallowed_parse_may_fail_and_nobody_hears_of_it)
+{
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SWALLOW, LEDGER_MAY_FAIL, NULL);
+    ask_ours(LEDGER_SYNC);
+    ask(LEDGER_QUERY);
+    ck_assert_int_eq(answer('E'), LEDGER_TO_NOBODY);
+    ck_assert(!ledger.error_in_swallowed);
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    answers_go_to_client("C");
+    ck_assert_int_eq(ready('I'), LEDGER_READY);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_provoked_error_is_known_while_it_is_owed_to_the_client)
+{
+    ck_assert_int_eq(ledger_provoked(&ledger), 0);
+    ask(LEDGER_BIND);
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_FORWARD, 7, NULL);
+    ck_assert_int_eq(ledger_provoked(&ledger), 0);
+    answers_go_to_client("2");
+    ck_assert_int_eq(ledger_provoked(&ledger), 7);
+    ledger_disown(&ledger, NULL, NULL);
+    ck_assert_int_eq(ledger_provoked(&ledger), 0);
+}
+END_TEST
+
 Suite *suite_ledger_ledger(void)
 {
     const TTest *const tests[] = {
@@ -656,6 +683,8 @@ Suite *suite_ledger_ledger(void)
         a_skipped_unnamed_parse_changes_nothing,
         a_failed_unnamed_parse_leaves_none,
         a_query_of_ours_drops_only_what_the_server_holds,
+        a_swallowed_parse_may_fail_and_nobody_hears_of_it,
+        a_provoked_error_is_known_while_it_is_owed_to_the_client,
     };
     Suite *suite = suite_create("ledger/ledger");
     TCase *all = tcase_create("all");

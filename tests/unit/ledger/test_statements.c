@@ -297,6 +297,36 @@ START_TEST(a_stale_statement_stays_stale_when_its_close_and_parse_are_skipped)
 }
 END_TEST
 
+START_TEST(what_sql_takes_away_counts_when_it_was_told)
+{
+    settle(define("s", "select 1"), true);
+    struct statement_delta *delta = client_statements_deallocate(&client, &table, "s");
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+    settle(delta, true); /* the message was answered, but not that it did so */
+    ck_assert_ptr_nonnull(client_statements_find(&client, "s"));
+    delta = client_statements_deallocate(&client, &table, "s");
+    statement_delta_told(delta);
+    settle(delta, false);
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+    ck_assert_int_eq(client.unsettled, 0);
+}
+END_TEST
+
+START_TEST(what_takes_all_names_away_is_waited_for)
+{
+    settle(define("s", "select 1"), true);
+    struct statement_delta *delta = client_statements_deallocate_all(&client);
+    ck_assert_int_eq(client.unsettled, 1);
+    settle(delta, true);
+    ck_assert_int_eq(client.unsettled, 0);
+    ck_assert_ptr_nonnull(client_statements_find(&client, "s"));
+    client_statements_forget(&client, &table);
+    ck_assert_ptr_null(client_statements_find(&client, "s"));
+    delta = client_statements_deallocate_all(&client);
+    ck_assert_ptr_null(statement_delta_disown(delta, &table));
+}
+END_TEST
+
 Suite *suite_ledger_statements(void)
 {
     const TTest *const tests[] = {
@@ -327,6 +357,8 @@ Suite *suite_ledger_statements(void)
     tcase_add_checked_fixture(all, begin, end);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(all, tests[i]);
+    tcase_add_test(all, what_sql_takes_away_counts_when_it_was_told);
+    tcase_add_test(all, what_takes_all_names_away_is_waited_for);
     suite_add_tcase(suite, all);
     return suite;
 }

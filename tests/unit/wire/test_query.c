@@ -162,6 +162,73 @@ START_TEST(no_byte_behind_the_size_is_read)
 }
 END_TEST
 
+static void check_use(const char *text, enum query_name_use use, const char *name)
+{
+    struct query_name read;
+
+    query_name_read(text, strlen(text), &read);
+    ck_assert_msg(read.use == use, "%s", text);
+    if (name)
+        ck_assert_str_eq(read.name, name);
+}
+
+START_TEST(a_text_names_a_prepared_statement)
+{
+    check_use("execute p1(1)", QUERY_EXECUTES, "p1");
+    check_use(" ;/* a */ EXECUTE/* b */P1", QUERY_EXECUTES, "p1");
+    check_use("execute \"P\"\"1\"", QUERY_EXECUTES, "P\"1");
+    check_use("explain (analyze, costs off) execute p1", QUERY_EXECUTES, "p1");
+    check_use("create table t as execute p1(1)", QUERY_EXECUTES, "p1");
+    check_use("prepare p1 as select 1", QUERY_PREPARES, "p1");
+    check_use("deallocate p1", QUERY_DEALLOCATES, "p1");
+    check_use("deallocate prepare p1", QUERY_DEALLOCATES, "p1");
+    check_use("deallocate \"all\"", QUERY_DEALLOCATES, "all");
+    check_use("deallocate all", QUERY_FORGETS_ALL, NULL);
+    check_use("DEALLOCATE PREPARE ALL", QUERY_FORGETS_ALL, NULL);
+    check_use("discard all", QUERY_FORGETS_ALL, NULL);
+}
+END_TEST
+
+START_TEST(a_text_names_no_prepared_statement)
+{
+    check_use("", QUERY_NAMES_NOTHING, NULL);
+    check_use("select execute p1", QUERY_NAMES_NOTHING, NULL);
+    check_use("execute", QUERY_NAMES_NOTHING, NULL);
+    check_use("execute 1", QUERY_NAMES_NOTHING, NULL);
+    check_use("execute \"p1", QUERY_NAMES_NOTHING, NULL);
+    check_use("\"execute\" p1", QUERY_NAMES_NOTHING, NULL);
+    check_use("executes p1", QUERY_NAMES_NOTHING, NULL);
+    check_use("discard plans", QUERY_NAMES_NOTHING, NULL);
+    check_use("create table execute_p1 (n int)", QUERY_NAMES_NOTHING, NULL);
+}
+END_TEST
+
+START_TEST(a_name_in_a_text_is_cut_as_postgresql_cuts_it)
+{
+    char text[128];
+    struct query_name read;
+
+    memcpy(text, "execute ", 8);
+    memset(text + 8, 'x', sizeof(text) - 8);
+    query_name_read(text, sizeof(text), &read);
+    ck_assert_int_eq(read.use, QUERY_EXECUTES);
+    ck_assert_uint_eq(strlen(read.name), 63);
+}
+END_TEST
+
+START_TEST(what_stands_behind_the_name_is_left)
+{
+    struct query_name read;
+
+    query_name_read("execute p1(1)", 13, &read);
+    ck_assert_uint_eq(read.end, 10);
+    query_name_read("deallocate p1", 13, &read);
+    ck_assert_uint_eq(read.end, 13);
+    query_name_read("explain execute p1", 18, &read);
+    ck_assert_uint_eq(read.end, 0);
+}
+END_TEST
+
 Suite *suite_wire_query(void)
 {
     Suite *suite = suite_create("wire/query");
@@ -181,6 +248,10 @@ Suite *suite_wire_query(void)
     tcase_add_test(cases, a_word_is_taken_whole);
     tcase_add_test(cases, a_long_word_is_cut);
     tcase_add_test(cases, no_byte_behind_the_size_is_read);
+    tcase_add_test(cases, a_text_names_a_prepared_statement);
+    tcase_add_test(cases, a_text_names_no_prepared_statement);
+    tcase_add_test(cases, a_name_in_a_text_is_cut_as_postgresql_cuts_it);
+    tcase_add_test(cases, what_stands_behind_the_name_is_left);
     suite_add_tcase(suite, cases);
     return suite;
 }
