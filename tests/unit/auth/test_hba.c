@@ -149,6 +149,8 @@ START_TEST(what_is_not_understood_is_refused_with_its_line)
     claim_refused("local \"/((a{1,200}){9}){9}\" all trust", "repeats too much");
     claim_refused("local /(((((((((((a+)+)+)+)+)+)+)+)+)+)+)+ all trust", "repeats too much");
     claim_refused("local /(a)\\1 all trust", "back-references");
+    claim_refused("local /a*+ all trust", "a quantifier behind a quantifier");
+    claim_refused("local \"/a{1,2}{3}\" all trust", "a quantifier behind a quantifier");
 }
 END_TEST
 
