@@ -19,6 +19,7 @@
 #include "wire/query.h"
 
 struct client_set;
+struct message;      /* of wire */
 struct client_login; /* of client/login: what only first bytes and login need; freed when it is over
                       */
 struct console_session; /* of admin */
@@ -82,13 +83,15 @@ struct client {
     bool pass_to_server;
     bool is_in_request; /* a query was begun: query_start, xact_start count */
     bool is_in_transaction;
-    uint8_t prefix_left;    /* Query messages of its settings that are not confirmed yet */
-    bool unit_has_begun;    /* something of the current Sync unit was sent */
-    bool tracks_statements; /* named statements are mapped (transaction and statement mode) */
-    bool is_session_mode;   /* keeps its server until it leaves */
-    bool is_statement_mode; /* no transaction may stay open behind a ReadyForQuery */
-    bool awaits_rollback;   /* statement mode: its transaction is being rolled back */
-    bool needs_server;      /* a message in the input buffer cannot go on without one */
+    uint8_t prefix_left;     /* Query messages of its settings that are not confirmed yet */
+    bool unit_has_begun;     /* something of the current Sync unit was sent */
+    bool tracks_statements;  /* named statements are mapped (transaction and statement mode) */
+    bool is_session_mode;    /* keeps its server until it leaves */
+    bool is_statement_mode;  /* no transaction may stay open behind a ReadyForQuery */
+    bool awaits_rollback;    /* a ROLLBACK of ours is on its way: statement mode, virtual failure */
+    uint8_t virtual_failure; /* enum virtual_failure_state: its transaction idled too long */
+    uint8_t virtual_portal;  /* enum query_ending: the unnamed portal, while the error is owed */
+    bool needs_server;       /* a message in the input buffer cannot go on without one */
     bool skips_unit; /* an error was answered without a server: what follows is dropped up to its
                         Sync */
     bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
@@ -170,6 +173,8 @@ void attach_refused(struct pool_waiter *waiter, const struct error *why);
 /* The server's session differs from what the client wants: its settings go out in front (MECHANISMS
  * §4.1). False: closed. */
 bool attach_send_prefix(struct client *client);
+/* A Query of ours, whose answers are swallowed. False: the client is closed. */
+bool attach_ask(struct client *client, const char *query);
 void attach_part(struct client *client); /* the server is clean and the mode says so */
 void attach_leave(struct client *client,
                   const char *reason); /* the client ends: server and queue are left */
@@ -186,6 +191,41 @@ void statement_limit_tell(struct client *client, uint8_t limit);
  * with 'I'. False: the client is closed. */
 void statement_mode_refuse(struct client *client);
 bool statement_mode_rolled_back(struct client *client);
+
+/* client/virtual_failure: a transaction that idled too long is rolled back, its server goes back to
+ * its pool, and its client, which is told when it next asks, has a failed transaction without a
+ * server. */
+enum virtual_failure_state {
+    VIRTUAL_FAILURE_NONE,
+    VIRTUAL_FAILURE_OWED,        /* the client does not know yet */
+    VIRTUAL_FAILURE_ROLLED_BACK, /* the client has ended it; the Sync of that unit is due */
+    VIRTUAL_FAILURE_TOLD,        /* its units meet a real failed block */
+};
+void virtual_failure_begin(struct client *client);
+/* A message of a virtually failed client that has no server. False: it needs one. */
+bool virtual_failure_take(struct client *client, const struct message *message);
+/* The client got a server: a failed block is opened in front of its unit, which is held until that
+ * stands. False: the client is closed. */
+bool virtual_failure_open(struct client *client);
+/* A ReadyForQuery came for what is in front of the unit. False: the client is closed. */
+bool virtual_failure_opened(struct client *client);
+/* A ReadyForQuery came, for the client's unit or for the ROLLBACK. True: nothing else is to be done
+ * about it. */
+bool virtual_failure_ready(struct client *client);
+/* What stands in a ReadyForQuery that no server said. */
+static inline uint8_t virtual_failure_status(const struct client *client)
+{
+    return client->virtual_failure >= VIRTUAL_FAILURE_OWED &&
+                   client->virtual_failure != VIRTUAL_FAILURE_ROLLED_BACK
+               ? 'E'
+               : 'I';
+}
+
+/* client/unnamed, for a client without a server: the Parse, which is whole, is its unnamed
+ * statement from now on (`parse` NULL: it has none). */
+void unnamed_define(struct client *client, const struct message *parse);
+/* The whole Parse message of its unnamed statement, if it was kept; else an empty span. */
+struct span unnamed_find(const struct client *client);
 
 /* client/expired: of the set's deadline lists (client_set_init). */
 void expired_wait(struct deadline *deadline, struct deadline_list *list);

@@ -54,3 +54,13 @@ struct query_name {
 };
 /* Works on the first `size` bytes. */
 void query_name_read(const char *text, size_t size, struct query_name *read);
+
+/* What a whole text does to a transaction that has failed. Two words that mean the same count as
+ * one: ABORT is ROLLBACK, END is COMMIT. */
+enum query_ending {
+    QUERY_OTHER,    /* anything else; also more than one statement, AND CHAIN, TO SAVEPOINT */
+    QUERY_EMPTY,    /* nothing but white space, comments and semicolons */
+    QUERY_ROLLBACK, /* one statement, which ends the transaction */
+    QUERY_COMMIT,
+};
+enum query_ending query_ending(const char *text, size_t size);

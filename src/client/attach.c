@@ -50,6 +50,24 @@ bool attach_send_prefix(struct client *client)
     return true;
 }
 
+bool attach_ask(struct client *client, const char *query)
+{
+    struct server *server = client->server;
+    uint8_t memory[128];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+
+    build_query(&out, query);
+    if (!bytes_ok(&out) || !ledger_has_room(&server->ledger, 1) ||
+        !stream_put(&server->stream, out.data, out.size)) {
+        server->must_close = true;
+        client_close(client, "out of memory");
+        return false;
+    }
+    server->unnamed_owner = 0; /* a simple Query drops it */
+    ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
+    return true;
+}
+
 /* PgBouncer closes both when a setting is refused; the server may have been left in a failed block.
  */
 static void prefix_failed(struct client *client)
@@ -112,7 +130,7 @@ static bool take(struct client *client, struct server *server)
     client->flush_was_sent = client->withheld_sync = false;
     client_move_state(client, CLIENT_ACTIVE);
     attach_arm(client);
-    if (attach_send_prefix(client))
+    if (attach_send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
         requests_go_on(client);
     return true;
 }
@@ -272,7 +290,11 @@ void attach_part(struct client *client)
     deadline_clear(&client->deadline);
     client_move_state(client, CLIENT_IDLE);
     stream_resume(&client->stream);
-    server_detach(server, must_reset, "client disconnect while server was not ready");
+    if (client->virtual_failure && server->ledger.status != 'I')
+        server_recover(server, &(struct server_leaver){.reason = "idle transaction timeout",
+                                                       .must_reset = must_reset});
+    else
+        server_detach(server, must_reset, "client disconnect while server was not ready");
     if (touched && !session_tell_lost(client, touched)) {
         client_close(client, "out of memory");
         return;
@@ -353,14 +375,18 @@ static void ready(struct server *server, bool ours)
 {
     struct client *client = server->owner;
     if (ours && client->awaits_rollback) {
-        if (!statement_mode_rolled_back(client))
+        if (client->is_statement_mode && !statement_mode_rolled_back(client))
             return;
     } else if (ours) {
+        if (client->virtual_failure && !virtual_failure_opened(client))
+            return;
         prefix_ready(client);
         retry_cancel(client);
         return;
     }
     end_request(client, &server->ledger);
+    if (client->virtual_failure && virtual_failure_ready(client))
+        return;
     /* A COPY failed so early that it is not known how many Syncs the server will still answer: the
      * client has its answers, the server is closed. */
     bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
@@ -401,11 +427,11 @@ static void forgot_statements(struct server *server)
 }
 
 /* In answer to the client's own message: it has set it, and it follows the client from now on
- * (MECHANISMS §4.5). */
+ * (MECHANISMS §4.5). So it is with what a rollback brings back, whoever asked for that. */
 static void parameter(struct server *server, int slot, bool asked)
 {
     struct client *client = server->owner;
-    if (asked && client->set->shared->parameter_names->tracked[slot])
+    if ((asked || client->awaits_rollback) && client->set->shared->parameter_names->tracked[slot])
         wanted_parameters_set(&client->wanted, slot, server->parameters.values[slot]);
 }
 

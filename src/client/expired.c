@@ -114,5 +114,5 @@ void expired_transaction(struct deadline *deadline, struct deadline_list *list)
     else if (client->is_in_request)
         client_refuse_text(client, SQLSTATE_QUERY_CANCELED, "query timeout");
     else
-        client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, "idle transaction timeout");
+        virtual_failure_begin(client);
 }

@@ -258,7 +258,7 @@ static enum take drop_message(struct request_walk *walk, const struct message *m
 
 static void say_ready(struct client *client)
 {
-    static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
+    const uint8_t ready[] = {'Z', 0, 0, 0, 5, virtual_failure_status(client)};
     if (!stream_put(&client->stream, ready, sizeof(ready)))
         client_close(client, "out of memory");
 }
@@ -269,7 +269,8 @@ static bool take_without_server(struct request_walk *walk, const struct message 
 {
     struct client *client = walk->client;
     bool is_late_copy = message->type == 'd' || message->type == 'c' || message->type == 'f';
-    if (!client->skips_unit && !is_late_copy && message->type != 'H')
+    if (!client->skips_unit && !is_late_copy && message->type != 'H' &&
+        !(client->virtual_failure && virtual_failure_take(client, message)))
         return false;
     if (client->skips_unit && message->type == 'S') {
         client->skips_unit = false;
@@ -317,6 +318,8 @@ static bool word_ends_transaction(const char *word)
 static bool must_wait_for_prefix(const struct client *client, const struct message *message)
 {
     char word[16] = "";
+    if (client->virtual_failure) /* without its failed block anything would run */
+        return true;
     const char *text = (const char *)message->body.data;
     size_t size = message->body.size;
     if (message->type == 'Q') {

@@ -18,20 +18,6 @@ static bool tell(struct client *client, const struct ledger *ledger)
     return notice_error(client, "ERROR", &error);
 }
 
-static bool send_rollback(struct server *server)
-{
-    uint8_t memory[32];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-
-    build_query(&out, "ROLLBACK");
-    if (!bytes_ok(&out) || !ledger_has_room(&server->ledger, 1) ||
-        !stream_put(&server->stream, out.data, out.size))
-        return false;
-    server->unnamed_owner = 0; /* a simple Query drops it */
-    ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
-    return true;
-}
-
 static bool no_memory(struct client *client)
 {
     client->server->must_close = true;
@@ -43,9 +29,9 @@ void statement_mode_refuse(struct client *client)
 {
     struct server *server = client->server;
 
-    if (!tell(client, &server->ledger) || !send_rollback(server))
+    if (!tell(client, &server->ledger))
         no_memory(client);
-    else
+    else if (attach_ask(client, "ROLLBACK"))
         client->awaits_rollback = true;
 }
 

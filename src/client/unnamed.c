@@ -38,6 +38,13 @@ static void claim(struct client *client)
     server->unnamed_owner = client->id;
 }
 
+static uint32_t new_number(struct client *client)
+{
+    if (++client->unnamed_count < LEDGER_UNNAMED_FIRST)
+        client->unnamed_count = LEDGER_UNNAMED_FIRST;
+    return client->unnamed_count;
+}
+
 enum take unnamed_parse(struct request_walk *walk, const struct message *message)
 {
     struct client *client = walk->client;
@@ -50,11 +57,10 @@ enum take unnamed_parse(struct request_walk *walk, const struct message *message
     if (has_names(client) && sql_names_parse(walk, message) == TAKE_STOP)
         return TAKE_STOP;
     claim(client);
-    if (++client->unnamed_count < LEDGER_UNNAMED_FIRST)
-        client->unnamed_count = LEDGER_UNNAMED_FIRST;
+    uint32_t number = new_number(client);
     walk->unnamed_parse = is_whole ? message->body.data - MESSAGE_HEAD : NULL;
     enum take take = request_forward_expecting(walk, message, LEDGER_PARSE);
-    ledger_note_unnamed(&client->server->ledger, client->unnamed_count);
+    ledger_note_unnamed(&client->server->ledger, number);
     return take;
 }
 
@@ -99,6 +105,28 @@ void unnamed_keep(struct request_walk *walk)
     kept->number = client->unnamed_count;
     kept->size = message.size;
     memcpy(kept->data, parse, message.size);
+}
+
+void unnamed_define(struct client *client, const struct message *parse)
+{
+    struct request_walk walk = {.client = client};
+    client->unnamed = LEDGER_UNNAMED_NONE;
+    if (!parse)
+        return;
+    walk.unnamed_parse = parse->body.data - MESSAGE_HEAD;
+    client->unnamed = new_number(client);
+    session_note_parse(client, parse);
+    unnamed_keep(&walk);
+}
+
+struct span unnamed_find(const struct client *client)
+{
+    for (size_t i = 0; i < sizeof(client->unnamed_kept) / sizeof(client->unnamed_kept[0]); i++) {
+        const struct unnamed_parse *kept = client->unnamed_kept[i];
+        if (is_number(kept, client->unnamed))
+            return (struct span){kept->data, kept->size};
+    }
+    return (struct span){NULL, 0};
 }
 
 void unnamed_finish(struct client *client)

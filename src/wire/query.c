@@ -45,6 +45,7 @@ bool execute_message_read(struct span body, const char **portal, uint32_t *max_r
 /* The text that is looked at; reads zero at its end, which no SQL text holds. */
 struct text {
     const char *at, *end;
+    bool is_open; /* a comment has no end */
 };
 
 static char peek(const struct text *text, size_t ahead)
@@ -81,12 +82,14 @@ static void skip_comment(struct text *text)
             text->at++;
         }
     }
+    text->is_open = true;
 }
 
-static void skip_to_word(struct text *text)
+/* White space and comments. */
+static void skip_blank(struct text *text)
 {
     for (;;) {
-        if (is_space(peek(text, 0)) || peek(text, 0) == ';')
+        if (is_space(peek(text, 0)))
             text->at++;
         else if (peek(text, 0) == '-' && peek(text, 1) == '-')
             skip_line(text);
@@ -95,6 +98,12 @@ static void skip_to_word(struct text *text)
         else
             return;
     }
+}
+
+static void skip_to_word(struct text *text)
+{
+    for (skip_blank(text); peek(text, 0) == ';'; skip_blank(text))
+        text->at++;
 }
 
 /* PostgreSQL's rule for identifiers: a letter, '_' or a byte over 127, then digits and '$' too. */
@@ -110,25 +119,31 @@ static bool continues_word(char byte)
     return starts_word(byte) || (byte >= '0' && byte <= '9') || byte == '$';
 }
 
-void query_first_word(const char *text, size_t size, char *word, size_t word_size)
+/* What of a word does not fit is left in the text. */
+static void take_word(struct text *text, char *word, size_t word_size)
 {
-    struct text rest = {text, size > 0 ? text + size : text};
     size_t length = 0;
 
-    if (word_size == 0)
-        return;
-    skip_to_word(&rest);
-    if (starts_word(peek(&rest, 0))) {
-        for (char byte; length + 1 < word_size && continues_word(byte = peek(&rest, 0)); rest.at++)
+    if (starts_word(peek(text, 0))) {
+        for (char byte; length + 1 < word_size && continues_word(byte = peek(text, 0)); text->at++)
             word[length++] = byte >= 'a' && byte <= 'z' ? (char)(byte - 'a' + 'A') : byte;
     }
     word[length] = '\0';
 }
 
-static void skip_space(struct text *text)
+static struct text text_over(const char *text, size_t size)
 {
-    while (is_space(peek(text, 0)))
-        text->at++;
+    return (struct text){text, size > 0 ? text + size : text, false};
+}
+
+void query_first_word(const char *text, size_t size, char *word, size_t word_size)
+{
+    struct text rest = text_over(text, size);
+
+    if (word_size == 0)
+        return;
+    skip_to_word(&rest);
+    take_word(&rest, word, word_size);
 }
 
 static char lower_of(char byte)
@@ -179,22 +194,9 @@ static bool take_name(struct text *text, char name[QUERY_NAME_SIZE], bool *is_qu
     return true;
 }
 
-static void skip_between(struct text *text)
-{
-    for (;;) {
-        skip_space(text);
-        if (peek(text, 0) == '-' && peek(text, 1) == '-')
-            skip_line(text);
-        else if (peek(text, 0) == '/' && peek(text, 1) == '*')
-            skip_comment(text);
-        else
-            return;
-    }
-}
-
 static bool take_next_name(struct text *text, char name[QUERY_NAME_SIZE], bool *is_quoted)
 {
-    skip_between(text);
+    skip_blank(text);
     return take_name(text, name, is_quoted);
 }
 
@@ -261,7 +263,7 @@ static enum query_name_use use_behind(const char *word, struct text *text,
 
 void query_name_read(const char *text, size_t size, struct query_name *read)
 {
-    struct text rest = {text, size > 0 ? text + size : text};
+    struct text rest = text_over(text, size);
     char word[QUERY_NAME_SIZE];
     bool is_quoted;
 
@@ -278,4 +280,36 @@ void query_name_read(const char *text, size_t size, struct query_name *read)
     }
     read->use = use_behind(word, &rest, read->name);
     read->end = (size_t)(rest.at - text);
+}
+
+static enum query_ending ending_of(const char *word)
+{
+    if (strcmp(word, "ROLLBACK") == 0 || strcmp(word, "ABORT") == 0)
+        return QUERY_ROLLBACK;
+    if (strcmp(word, "COMMIT") == 0 || strcmp(word, "END") == 0)
+        return QUERY_COMMIT;
+    return QUERY_OTHER;
+}
+
+static bool is_at_end(const struct text *text)
+{
+    return text->at == text->end && !text->is_open;
+}
+
+enum query_ending query_ending(const char *text, size_t size)
+{
+    struct text rest = text_over(text, size);
+    char word[16];
+
+    skip_to_word(&rest);
+    if (is_at_end(&rest))
+        return QUERY_EMPTY;
+    take_word(&rest, word, sizeof(word));
+    enum query_ending ending = ending_of(word);
+    skip_blank(&rest);
+    take_word(&rest, word, sizeof(word));
+    if (word[0] != '\0' && strcmp(word, "WORK") != 0 && strcmp(word, "TRANSACTION") != 0)
+        return QUERY_OTHER;
+    skip_to_word(&rest);
+    return is_at_end(&rest) ? ending : QUERY_OTHER;
 }

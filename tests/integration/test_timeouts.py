@@ -2,7 +2,8 @@
 
 import pytest
 
-from peer import SYNC, copy_data, extended, query
+from peer import (FLUSH, SYNC, Peer, bind, close_portal, close_statement, copy_data, describe_portal, describe_statement, execute,
+                  extended, function_call, parse, query)
 from waiting import SLOW
 
 
@@ -60,10 +61,11 @@ def test_what_cannot_be_cancelled_ends_with_its_client(pooler):
         assert peer.value("select pg_backend_pid()") == pid
 
 
-@pytest.mark.parametrize("option, code, text", [("idle_transaction_timeout", "25P03", "idle transaction timeout"),
-                                               ("transaction_timeout", "25P04", "transaction timeout")])
-def test_an_open_transaction_over_its_time_is_rolled_back_and_its_server_lives(pooler, option, code, text):
-    under_test = pooler(default_pool_size=1, **{option: 1})
+@pytest.mark.parametrize("mode, option, code, text", [
+    ("session", "idle_transaction_timeout", "25P03", "idle transaction timeout"),
+    ("transaction", "transaction_timeout", "25P04", "transaction timeout")])
+def test_an_open_transaction_over_its_time_is_rolled_back_and_its_server_lives(pooler, mode, option, code, text):
+    under_test = pooler(default_pool_size=1, pool_mode=mode, **{option: 1})
     peer = under_test.peer(timeout=20 * SLOW)
     pid = peer.value("select pg_backend_pid()")
     peer.ask(query("begin; lock table written"))
@@ -99,3 +101,213 @@ def test_twenty_waiters_that_close_are_counted_no_longer(pooler):
         for number, waiter in enumerate(waiters):
             waiter.reset() if number % 2 else waiter.close()
         under_test.await_pool(0.4, cl_waiting=0)
+
+
+# idle_transaction_timeout: the client lives.
+
+IDLED = ("25P03", "terminating transaction due to idle-in-transaction timeout")
+FAILED = ("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+ROW = 770
+
+
+def answers(messages):
+    """Types, with the code of an error, the tag of a command and the state of a ReadyForQuery."""
+    shown = {"E": lambda message: message.fields["C"], "C": lambda message: message.tag, "Z": lambda message: message.body.decode()}
+    return " ".join(message.type + (":" + shown[message.type](message) if message.type in shown else "") for message in messages)
+
+
+def idle_out(under_test, peer, user="alice"):
+    """A transaction that wrote a row idles until its server is back in the pool."""
+    pid = peer.value("select pg_backend_pid()")
+    assert peer.ask(query(f"begin; insert into written values ({ROW})"))[-1].body == b"T"
+    under_test.await_pool(user=user, sv_active=1)
+    under_test.await_pool(user=user, sv_active=0, sv_free=1)
+    return pid
+
+
+def assert_nothing_was_written(cluster_peer):
+    assert cluster_peer.rows(f"select * from written where n = {ROW}") == []
+
+
+@pytest.fixture(params=[1, 4], ids=["one thread", "four threads"])
+def idling(request, pooler):
+    under_test = pooler(default_pool_size=1, idle_transaction_timeout=1, worker_threads=request.param)
+    with under_test.peer(timeout=20) as peer, under_test.peer(timeout=20) as other:
+        pid = idle_out(under_test, peer)
+        assert other.value("select pg_backend_pid()") == pid, "the server is another client's meanwhile"
+        assert_nothing_was_written(other)
+        assert peer.is_quiet(), "the client is told nothing unasked"
+        yield under_test, peer, other
+        assert_nothing_was_written(other)
+        assert peer.value("select pg_backend_pid()") == pid, "its client and its server live on"
+
+
+ROLLBACKS = ["rollback", " /* so */ Abort Work ; -- that is it", ";rollback transaction;;"]
+COMMITS = ["commit", "END;", "/* /* a */ */ commit work"]
+OTHERS = ["update written set t = 'x'", "select 1", "commit; select 1", "rollback; insert into written values (771)",
+          "rollback to savepoint a", "commit and chain", "rollback and chain", "commit prepared 'x'", "no sql", "rollback /* open"]
+
+
+@pytest.mark.parametrize("text", ROLLBACKS)
+def test_idled_out_then_rollback_is_a_success(idling, text):
+    _, peer, _ = idling
+    assert answers(peer.ask(query(text))) == "C:ROLLBACK Z:I"
+
+
+@pytest.mark.parametrize("text", COMMITS)
+def test_idled_out_then_commit_is_an_error_and_the_end_of_the_transaction(idling, text):
+    _, peer, _ = idling
+    messages = peer.ask(query(text))
+    assert errors(messages) == [IDLED] and answers(messages) == "E:25P03 Z:I"
+    assert "idle_transaction_timeout" in messages[0].fields["H"]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_idled_out_then_anything_else_fails_and_the_transaction_stays_failed(idling, text):
+    _, peer, other = idling
+    messages = peer.ask(query(text))
+    assert errors(messages) == [IDLED] and answers(messages) == "E:25P03 Z:E"
+    messages = peer.ask(query(f"insert into written values ({ROW})"))
+    assert errors(messages) == [FAILED] and messages[-1].body == b"E"
+    assert_nothing_was_written(other)  # the server is free between the units of a failed transaction
+    assert answers(peer.ask(query("commit"))) == "C:ROLLBACK Z:I"
+    assert other.rows("select * from written where n = 771") == []
+
+
+def test_idled_out_then_an_empty_query_or_a_sync_leaves_the_error_owed(idling):
+    _, peer, _ = idling
+    assert answers(peer.ask(query(" ; -- nothing"))) == "I Z:E"
+    assert answers(peer.ask(SYNC)) == "Z:E"
+    assert answers(peer.ask(FLUSH, SYNC)) == "Z:E"
+    assert answers(peer.ask(close_portal(), close_statement(), close_statement("none"), SYNC)) == "3 3 3 Z:E"
+    assert answers(peer.ask(parse("") + describe_statement() + SYNC)) == "1 t n Z:E"
+    assert errors(peer.ask(query("commit"))) == [IDLED]
+
+
+@pytest.mark.parametrize("text", ROLLBACKS)
+def test_idled_out_then_an_extended_rollback_is_a_success(idling, text):
+    _, peer, _ = idling
+    unit = parse(text) + describe_statement() + bind() + describe_portal() + execute() + close_portal() + SYNC
+    assert answers(peer.ask(unit)) == "1 t n 2 n C:ROLLBACK 3 Z:I"
+
+
+def test_idled_out_then_an_extended_commit_is_an_error_and_the_end_of_the_transaction(idling):
+    _, peer, _ = idling
+    messages = peer.ask(extended("commit") + extended(f"insert into written values ({ROW})") + SYNC)
+    assert answers(messages) == "1 2 n E:25P03 Z:I"
+
+
+def test_idled_out_then_anything_else_extended_is_skipped_to_its_sync(idling):
+    _, peer, other = idling
+    insert = extended(f"insert into written values ({ROW})") + query("rollback") + execute() + SYNC
+    assert answers(peer.ask(insert)) == "E:25P03 Z:E"
+    assert answers(peer.ask(insert)) == "E:25P02 Z:E"
+    assert answers(peer.ask(extended(f"insert into written values ({ROW})") + SYNC)) == "E:25P02 Z:E"
+    assert_nothing_was_written(other)
+    assert answers(peer.ask(extended("commit") + SYNC)) == "1 2 n C:ROLLBACK Z:I"
+
+
+def test_idled_out_then_a_function_call_fails(idling):
+    _, peer, _ = idling
+    assert answers(peer.ask(function_call(1299))) == "E:25P03 Z:E"
+    assert answers(peer.ask(function_call(1299))) == "E:25P02 Z:E"
+    assert answers(peer.ask(query("rollback"))) == "C:ROLLBACK Z:I"
+
+
+def test_idled_out_then_a_whole_pipeline_is_answered_as_in_a_failed_transaction(idling):
+    """Nothing of it commits, up to the end of the transaction; what comes behind that counts again."""
+    _, peer, other = idling
+    peer.send(query(f"insert into written values ({ROW})"), query("select 1"), extended("select 2") + SYNC, query("commit"),
+              query("select 3"))
+    assert answers(peer.read_until("Z", 5)) == "E:25P03 Z:E E:25P02 Z:E E:25P02 Z:E C:ROLLBACK Z:I T D C:SELECT 1 Z:I"
+
+
+def test_idled_out_then_rollback_and_more_in_one_unit_goes_on_in_a_new_transaction(idling):
+    _, peer, _ = idling
+    assert answers(peer.ask(extended("rollback"), extended("select 1"), SYNC)) == "1 2 n C:ROLLBACK 1 2 T D C:SELECT 1 Z:I"
+    assert answers(peer.ask(query("select 1"))) == "T D C:SELECT 1 Z:I"
+
+
+def test_idled_out_then_rollback_is_parsed_in_one_unit_and_run_in_another(idling):
+    _, peer, _ = idling
+    assert answers(peer.ask(parse("rollback"), describe_statement(), SYNC)) == "1 t n Z:E"
+    assert answers(peer.ask(bind(), execute(), SYNC)) == "2 C:ROLLBACK Z:I"
+    assert answers(peer.ask(bind(), execute(), SYNC)) in ("2 N C:ROLLBACK Z:I", "2 C:ROLLBACK Z:I")
+
+
+def test_a_failed_transaction_that_idled_out_has_its_savepoints_no_more(idling):
+    _, peer, _ = idling
+    assert errors(peer.ask(query("select 1"))) == [IDLED]
+    messages = peer.ask(query("rollback to savepoint a"))
+    assert errors(messages) == [("3B001", 'savepoint "a" does not exist')] and messages[-1].body == b"E"
+    assert answers(peer.ask(query("rollback; begin; select 1"))) == "C:ROLLBACK C:BEGIN T D C:SELECT 1 Z:T"
+    assert answers(peer.ask(query("commit"))) == "C:COMMIT Z:I"
+
+
+def test_named_statements_and_settings_outlive_a_transaction_that_idled_out(pooler):
+    under_test = pooler(default_pool_size=1, idle_transaction_timeout=1)
+    with under_test.peer(timeout=20) as peer, under_test.peer(timeout=20) as other:
+        peer.ask(query("set timezone = 'Asia/Tokyo'"))
+        assert answers(peer.ask(parse("rollback", "back"), parse("select 7", "seven"), SYNC)) == "1 1 Z:I"
+        for _ in range(2):
+            idle_out(under_test, peer)
+            other.ask(query("set timezone = 'Europe/Paris'"))
+            assert answers(peer.ask(bind(statement="back"), execute(), SYNC)) == "2 C:ROLLBACK Z:I"
+            assert answers(peer.ask(bind(statement="seven"), execute(), SYNC)) == "2 D C:SELECT 1 Z:I"
+            assert peer.value("show timezone") == "Asia/Tokyo"
+        idle_out(under_test, peer)
+        assert answers(peer.ask(close_statement("seven"), SYNC)) == "3 Z:E"
+        assert answers(peer.ask(bind(statement="seven"), execute(), SYNC)) == "E:25P03 Z:E"
+        assert answers(peer.ask(bind(statement="seven"), execute(), SYNC)) == "E:26000 Z:E"
+        assert answers(peer.ask(bind(statement="back"), execute(), SYNC)) == "2 C:ROLLBACK Z:I"
+
+
+def test_a_setting_made_in_a_transaction_that_idled_out_is_rolled_back_with_it(pooler):
+    under_test = pooler(default_pool_size=1, idle_transaction_timeout=1)
+    with under_test.peer(timeout=20) as peer:
+        peer.ask(query("set timezone = 'Asia/Tokyo'"))
+        peer.ask(query("begin; set timezone = 'Europe/Paris'"))
+        under_test.await_pool(sv_active=0, sv_free=1)
+        assert answers(peer.ask(query("rollback"))) == "C:ROLLBACK Z:I"
+        assert peer.value("show timezone") == "Asia/Tokyo"
+
+
+def test_the_users_own_idle_transaction_timeout_holds(pooler):
+    under_test = pooler(default_pool_size=1, users={"bob": "idle_transaction_timeout=1"})
+    with under_test.peer(user="bob", timeout=20) as peer, under_test.peer() as other:
+        other.ask(query("begin"))
+        idle_out(under_test, peer, "bob")
+        assert errors(peer.ask(query("commit"))) == [IDLED]
+        assert answers(other.ask(query("commit"))) == "C:COMMIT Z:I"
+
+
+def test_who_idled_out_may_leave_or_wait_or_idle_out_again(pooler):
+    under_test = pooler(default_pool_size=1, idle_transaction_timeout=1)
+    leaver = under_test.peer(timeout=20)
+    idle_out(under_test, leaver)
+    leaver.close()
+    with under_test.peer(timeout=20) as peer, under_test.peer(timeout=20) as other:
+        idle_out(under_test, peer)
+        assert errors(peer.ask(query("select 1"))) == [IDLED]
+        other.ask(query("begin"))
+        peer.send(query("select 1"))
+        under_test.await_pool(cl_waiting=1)
+        assert errors(peer.read_until("Z")) == [FAILED], "the other one idled out"
+        assert errors(other.ask(query("commit"))) == [IDLED]
+        assert answers(peer.ask(query("rollback"))) == "C:ROLLBACK Z:I"
+        idle_out(under_test, peer)
+        assert errors(peer.ask(query("commit"))) == [IDLED]
+
+
+@pytest.mark.parametrize("unit", [
+    SYNC, FLUSH + SYNC, query(""), query(";"), close_portal("none") + SYNC, close_statement("none") + close_statement() + SYNC,
+    parse("") + describe_statement() + SYNC, parse("rollback") + SYNC, parse("commit") + describe_statement() + bind() + describe_portal() + SYNC,
+    extended("rollback") + SYNC, extended("rollback") + extended("select 1") + SYNC,
+    extended("rollback") + close_portal() + close_statement() + SYNC, query("rollback"), query("abort")])
+def test_idled_out_then_what_owes_no_error_is_answered_as_in_a_failed_transaction(pooler, cluster, unit):
+    """PostgreSQL itself is the oracle."""
+    under_test = pooler(default_pool_size=1, idle_transaction_timeout=1)
+    with under_test.peer(timeout=20) as peer, Peer(("127.0.0.1", cluster.port)).login("alice", "alice-secret", "app") as direct:
+        assert direct.ask(query("begin; select 1 / 0"))[-1].body == b"E"
+        idle_out(under_test, peer)
+        assert peer.ask(unit) == direct.ask(unit)

@@ -229,6 +229,54 @@ START_TEST(what_stands_behind_the_name_is_left)
 }
 END_TEST
 
+static enum query_ending ending(const char *text)
+{
+    return query_ending(text, strlen(text));
+}
+
+START_TEST(a_lone_word_ends_a_transaction)
+{
+    ck_assert_int_eq(ending("rollback"), QUERY_ROLLBACK);
+    ck_assert_int_eq(ending(" ;ABORT Work ; -- so"), QUERY_ROLLBACK);
+    ck_assert_int_eq(ending("rollback/* a /* b */ */transaction;;"), QUERY_ROLLBACK);
+    ck_assert_int_eq(ending("commit"), QUERY_COMMIT);
+    ck_assert_int_eq(ending("End\n;"), QUERY_COMMIT);
+}
+END_TEST
+
+START_TEST(nothing_but_blanks_is_empty)
+{
+    ck_assert_int_eq(ending(""), QUERY_EMPTY);
+    ck_assert_int_eq(ending(" ;; /* a */ -- b"), QUERY_EMPTY);
+    ck_assert_int_eq(query_ending(NULL, 0), QUERY_EMPTY);
+}
+END_TEST
+
+START_TEST(more_than_a_lone_word_ends_nothing_for_sure)
+{
+    static const char *const texts[] = {
+        "commit; select 1",
+        "select 1; commit",
+        "commit and chain",
+        "rollback to a",
+        "commit prepared 1",
+        "rollback work work",
+        "rollback /* open",
+        "/* open",
+        "rollbacks",
+        "commit$",
+        "rollback transactions",
+        "(commit)",
+        "commit -",
+        "prepare transaction",
+        "1",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        ck_assert_msg(ending(texts[i]) == QUERY_OTHER, "%s", texts[i]);
+    ck_assert_int_eq(query_ending("commit\0", 7), QUERY_OTHER);
+}
+END_TEST
+
 Suite *suite_wire_query(void)
 {
     Suite *suite = suite_create("wire/query");
@@ -252,6 +300,9 @@ Suite *suite_wire_query(void)
     tcase_add_test(cases, a_text_names_no_prepared_statement);
     tcase_add_test(cases, a_name_in_a_text_is_cut_as_postgresql_cuts_it);
     tcase_add_test(cases, what_stands_behind_the_name_is_left);
+    tcase_add_test(cases, a_lone_word_ends_a_transaction);
+    tcase_add_test(cases, nothing_but_blanks_is_empty);
+    tcase_add_test(cases, more_than_a_lone_word_ends_nothing_for_sure);
     suite_add_tcase(suite, cases);
     return suite;
 }
