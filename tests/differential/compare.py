@@ -1,0 +1,91 @@
+"""What may differ between PostgreSQL's answers and the pool's, and nothing else (README.md lists it)."""
+
+import re
+
+# A client's own statement names that begin as pgweir's do: pgweir never sends them to a server.
+OUR_PREFIX = re.compile(r'(prepared statement )"PGBOUNCER(_1)?"')
+STATEMENT = re.compile(r'prepared statement "[^"]*"')
+
+MISSED = ("E", (("C", "25P02"), ("M", "current transaction is aborted, commands ignored until end of transaction block"),
+                ("R", "exec_parse_message"), ("S", "ERROR"), ("V", "ERROR")))
+
+
+def shown(message):
+    """A message as it is compared."""
+    if message.type in "EN":
+        fields = {name: value for name, value in message.fields.items() if name not in "FL"}
+        fields["M"] = OUR_PREFIX.sub(r'\1"(one of our prefix)"', fields["M"])
+        return (message.type, tuple(sorted(fields.items())))
+    return (message.type, message.body)
+
+
+def is_known(wanted, got):
+    """Two different messages of which README.md says that they differ."""
+    if wanted[0] != "E" or got[0] != "E":
+        return False
+    wanted, got = dict(wanted[1]), dict(got[1])
+    if got["C"] == "08P01":
+        got["M"], wanted["M"] = STATEMENT.sub("", got["M"]), STATEMENT.sub("", wanted["M"])
+        return got == wanted
+    return False
+
+
+def difference(reference, pooled, strict=False):
+    """None, or a text that says where a client's answers are not PostgreSQL's. `strict`: what is known to differ counts."""
+    for number, seat in reference.seats.items():
+        wanted, got = seat.answers, pooled.seats[number].answers
+        if wanted.messages != got.messages:
+            left, right = compared(seat, wanted.messages, got.messages)
+            if not strict:
+                left, right = without_misses(left, right)
+            at = first_difference(left, right, strict)
+            if at is not None:
+                return (f"client {number}, message {at}:\n  PostgreSQL: {excerpt(left, at)}\n  the pool:   {excerpt(right, at)}")
+        if wanted.notifications != got.notifications:
+            return f"client {number}: notifications\n  PostgreSQL: {wanted.notifications}\n  the pool:   {got.notifications}"
+    return None
+
+
+def compared(seat, wanted, got):
+    """The answers that have to be equal. Those at the end that nothing pushed out may be fewer or more."""
+    left, right = (without_start_of_cancelled([shown(message) for message in side]) for side in (wanted, got))
+    if seat.ends_unflushed:
+        both = min(len(left), len(right))
+        if both >= seat.sure:
+            return left[:both], right[:both]
+    return left, right
+
+
+def first_difference(left, right, strict):
+    for at, (wanted, got) in enumerate(zip(left, right)):
+        if wanted != got and (strict or not is_known(wanted, got)):
+            return at
+    return None if len(left) == len(right) else min(len(left), len(right))
+
+
+def without_start_of_cancelled(messages):
+    """A cancel may come before a query has said anything, or behind its 1, 2 and T."""
+    kept = []
+    for message in messages:
+        if message[0] == "E" and ("C", "57014") in message[1]:
+            while kept and kept[-1][0] in "12T":
+                kept.pop()
+        kept.append(message)
+    return kept
+
+
+def without_misses(left, right):
+    """A statement that a server does not hold yet cannot be parsed in an aborted transaction: the rest of the batch is left
+    out on both sides. (PostgreSQL would Describe it, or err at Bind.)"""
+    at = 0
+    while at < min(len(left), len(right)):
+        if left[at] != right[at] and right[at] == MISSED:
+            ends = [next((i for i in range(at, len(side)) if side[i][0] == "Z"), len(side)) for side in (left, right)]
+            left, right = left[:at] + left[ends[0] :], right[:at] + right[ends[1] :]
+        at += 1
+    return left, right
+
+
+def excerpt(messages, at):
+    before = "".join(kind for kind, _ in messages[max(0, at - 12) : at] if len(kind) == 1)
+    return f"...{before} then " + ", ".join(str(message)[:400] for message in messages[at : at + 3])
