@@ -16,8 +16,8 @@ enum command_verdict {
 struct command {
     char word[COMMAND_WORD_MAX];         /* upper case: "SHOW", "RELOAD", ... */
     char argument[COMMAND_ARGUMENT_MAX]; /* case kept; "" when there is none; of SET: the key */
-    char value[COMMAND_VALUE_MAX];       /* of SET */
-    bool is_set;
+    char value[COMMAND_VALUE_MAX];       /* of SET; the user of KILL USER */
+    bool is_set, is_kill_user;
 };
 
 enum command_verdict command_parse(const char *text, struct command *command);

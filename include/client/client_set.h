@@ -60,5 +60,12 @@ void client_set_finish(struct client_set *set);
 /* The clients of database `name` are told and closed ("database removed"); NULL: all waiting ones
  * ("server shutting down"). */
 void client_set_close_database(struct client_set *set, const char *name, const struct error *why);
+/* The clients of all databases but the console, in the same way. */
+void client_set_close_pools(struct client_set *set, const struct error *why);
+/* KILL USER: the sessions of this name are told and closed, but for client `except`. How many. */
+int client_set_end_user(struct client_set *set, const char *name, uint64_t except,
+                        const struct error *why);
+/* KILL_CLIENT: the client with this id, if it is here. */
+bool client_set_end_client(struct client_set *set, uint64_t id, const struct error *why);
 /* SHUTDOWN WAIT_FOR_SERVERS: clients that wait, or hold no server, are closed as they ask. */
 void client_set_drain(struct client_set *set);

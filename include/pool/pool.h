@@ -105,7 +105,10 @@ struct pool {
         effective; /* copied by pool_configure under the mutex; pool_mode is also in the atomic */
     _Atomic int pool_mode;
     _Atomic int references;
-    bool is_removed; /* its database is not in the configuration; under the mutex of the registry */
+    /* Under the mutex of the registry: its database is not in the configuration, or was killed: it
+     * goes when nobody refers to it any more. */
+    bool is_removed;
+    bool was_killed; /* who asks for it again brings it back */
     int worker_count;
     int number; /* running number in the registry, so that pools spread over the workers */
 

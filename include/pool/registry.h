@@ -37,6 +37,9 @@ int registry_count(struct registry *registry);
 enum registry_verdict { REGISTRY_DONE, REGISTRY_ALREADY, REGISTRY_NO_MEMORY };
 /* Paused pools lend and open nothing; what comes back is closed. */
 enum registry_verdict registry_pause(struct registry *registry, const char *database, bool paused);
+/* KILL: `database`, or every one that has a pool, is paused; its servers are outdated, and its
+ * pools go with their statistics as soon as nobody refers to them. False: no memory. */
+bool registry_kill(struct registry *registry, const char *database);
 bool registry_is_paused(struct registry *registry, const char *database);
 /* A disabled database takes no new clients. False: no memory. */
 bool registry_disable(struct registry *registry, const char *database, bool disabled);

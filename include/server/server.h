@@ -177,6 +177,9 @@ struct server_leaver {
     bool must_reset; /* as for server_detach */
 };
 void server_recover(struct server *server, const struct server_leaver *leaver);
+/* An operator's order: closed at once in whatever state it is, and what runs on it cancelled. It
+ * has no owner any more. `reason` is a literal. */
+void server_kill(struct server *server, const char *reason);
 /* Nothing owed, 'I', nothing half sent in either direction, no COPY, no cancel in flight. */
 bool server_is_clean(const struct server *server);
 /* To the next waiter, here or on another worker, or to the idle list. The server is clean and has

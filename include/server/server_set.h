@@ -46,6 +46,8 @@ void server_set_finish(struct server_set *set); /* closes all */
 
 /* After a reload or an epoch: closes idle servers of old epochs and those over age. */
 void server_set_sweep(struct server_set *set);
+/* KILL: closes those of database `name`, or of all. Their clients have been closed before. */
+void server_set_kill_database(struct server_set *set, const char *name);
 /* Sends to the worker `worker` of the siblings an order for `pool` (takes over the reference in
  * it): open, give, evict, or refuse waiters. Any order is done at once when it is for this worker.
  */

@@ -1,8 +1,9 @@
-/* control: what an operator can order: reload and shutdown (pause, resume, kill and the rest come
- * later). Worker 0's thread, unless said otherwise.
+/* control: what an operator can order of all workers: reload, SET, pause and resume, kill,
+ * shutdown. Worker 0's thread, unless said otherwise.
  *
  * A reload builds the snapshot on a helper thread, publishes it by message, and is done when every
- * worker has swapped; reloads are one after another. A broken file changes nothing.
+ * worker has swapped; reloads are one after another, and SET is one of them. A broken file changes
+ * nothing.
  */
 #pragma once
 #include "client/client_set.h"
@@ -11,11 +12,16 @@
 struct control *control_create(struct workers *workers);
 void control_destroy(struct control *control);
 
+#define SET_KEY_MAX   64
+#define SET_VALUE_MAX 256
+
 /* Called on the loop that asked when the reload is over. */
 struct reload_request {
     void (*done)(struct reload_request *request, bool ok, const char *first_problem);
     struct loop *loop; /* of who asks */
-    struct mail mail;  /* private */
+    /* SET: this alone is changed. key "": the file is read again. */
+    char key[SET_KEY_MAX], value[SET_VALUE_MAX];
+    struct mail mail; /* private */
     bool ok;
     char problem[512];
     struct reload_request *next;
@@ -43,6 +49,19 @@ void control_sweep(struct workers *workers);
 /* USR1 and USR2. Worker 0's thread. */
 void control_pause_signal(struct workers *workers);
 void control_resume_signal(struct workers *workers);
+
+/* Sessions that an operator ends (COMPAT 5.4). For KILL_DATABASE the registry has been told. */
+enum kill_kind { KILL_DATABASE, KILL_USER, KILL_CLIENT };
+struct kill_order {
+    enum kill_kind kind;
+    const char *name; /* of the database (NULL: all) or the user; copied */
+    uint64_t id;      /* of the client; for KILL_USER: who is left out */
+};
+/* Every worker ends its own; when the last has, `done` is called on `loop` with the number of
+ * clients that were ended (not counted for databases). False: no memory, nothing was ended. Any
+ * worker's thread. */
+bool control_kill(struct workers *workers, struct loop *loop, const struct kill_order *order,
+                  void (*done)(void *argument, int ended), void *argument);
 
 /* SHUTDOWN, TERM and INT: SHUTDOWN_NO means at once. A second order while one runs is obeyed as
  * COMPAT 5.4 and 6.4 say. Any worker's thread. */

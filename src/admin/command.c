@@ -89,6 +89,16 @@ static enum command_verdict parse_set(const char *at, struct command *command)
     return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
 }
 
+/* The one command of three words. */
+static enum command_verdict parse_kill_user(const char *at, struct command *command)
+{
+    enum command_verdict verdict = take_word(&at, command->value, sizeof(command->value));
+    if (verdict != COMMAND_OK)
+        return verdict;
+    command->is_kill_user = true;
+    return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
+}
+
 enum command_verdict command_parse(const char *text, struct command *command)
 {
     memset(command, 0, sizeof(*command));
@@ -109,5 +119,10 @@ enum command_verdict command_parse(const char *text, struct command *command)
     verdict = take_word(&text, command->argument, sizeof(command->argument));
     if (verdict != COMMAND_OK)
         return verdict;
-    return is_at_end(text) ? COMMAND_OK : COMMAND_INVALID;
+    if (is_at_end(text))
+        return COMMAND_OK;
+    skip_space(&text);
+    if (strcmp(command->word, "KILL") == 0 && strcasecmp(command->argument, "USER") == 0)
+        return parse_kill_user(text, command);
+    return COMMAND_INVALID;
 }

@@ -8,60 +8,18 @@
 
 #define QUERY_MAX 4096 /* a command; PgBouncer takes one pkt_buf */
 
-static bool say(struct client *client, const struct bytes *out)
-{
-    if (bytes_ok(out) && stream_put(&client->stream, out->data, out->size))
-        return true;
-    client_close(client, "out of memory");
-    return false;
-}
-
-/* -- answers
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-void console_error(struct console_session *session, const char *sqlstate, const char *text)
-{
-    struct client *client = session->client;
-    uint8_t memory[2048];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-    struct error error;
-    error_set(&error, sqlstate, "%s", text);
-    log_error(NULL, "%s", text);
-    if (client->set->config->settings.log_pooler_errors)
-        log_warning(&client->subject, "pooler error: %s", text);
-    build_error(&out, "ERROR", &error);
-    build_ready_for_query(&out, 'I');
-    say(client, &out);
-}
-
-void console_tag(struct console_session *session, const char *tag)
-{
-    uint8_t memory[512];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-    build_command_complete(&out, tag);
-    build_ready_for_query(&out, 'I');
-    say(session->client, &out);
-}
-
-static void answer_show(struct console_session *session, const struct show *show,
-                        const struct report *report)
-{
-    struct bytes out;
-    bytes_init(&out, SHOW_BYTES_MAX);
-    show->write(session, report, &out);
-    build_command_complete(&out, "SHOW");
-    build_ready_for_query(&out, 'I');
-    say(session->client, &out);
-    bytes_finish(&out);
-}
-
 /* -- what waits for other workers
  * ------------------------------------------------------------------------------------------- */
 
 static void process(struct console_session *session);
 
-static bool still_there(struct console_session *session)
+void console_begin_wait(struct console_session *session)
+{
+    session->is_waiting = true;
+    stream_pause(&session->client->stream);
+}
+
+bool console_end_wait(struct console_session *session)
 {
     session->is_waiting = false;
     if (session->client)
@@ -70,7 +28,7 @@ static bool still_there(struct console_session *session)
     return false;
 }
 
-static void go_on(struct console_session *session)
+void console_go_on(struct console_session *session)
 {
     if (session->client && session->client->state != CLIENT_CLOSED) {
         stream_resume(&session->client->stream);
@@ -81,50 +39,32 @@ static void go_on(struct console_session *session)
 static void report_done(struct report *report, void *argument)
 {
     struct console_session *session = argument;
-    if (still_there(session)) {
+    if (console_end_wait(session)) {
         if (report->failed)
             console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
         else
-            answer_show(session, session->show, report);
-        go_on(session);
+            console_table(session, session->show, report);
+        console_go_on(session);
     }
     report_destroy(report);
-}
-
-static void reload_done(struct reload_request *request, bool ok, const char *first_problem)
-{
-    struct console_session *session =
-        (struct console_session *)((char *)request - offsetof(struct console_session, reload));
-    (void)first_problem;
-    if (!still_there(session))
-        return;
-    if (ok) {
-        console_tag(session, "RELOAD");
-    } else {
-        log_error(NULL, "RELOAD Failed, see logs for more details");
-        console_error(session, SQLSTATE_CONFIG_FILE_ERROR,
-                      "RELOAD failed, see logs for additional details");
-    }
-    go_on(session);
 }
 
 static void wait_done(struct control_wait *wait)
 {
     struct console_session *session =
         (struct console_session *)((char *)wait - offsetof(struct console_session, wait));
-    if (!still_there(session))
+    if (!console_end_wait(session))
         return;
     console_tag(session, session->wait_tag);
-    go_on(session);
+    console_go_on(session);
 }
 
 void console_wait(struct console_session *session, const char *tag)
 {
-    session->is_waiting = true;
+    console_begin_wait(session);
     session->wait_tag = tag;
     session->wait.done = wait_done;
     session->wait.loop = session->client->set->loop;
-    stream_pause(&session->client->stream);
     control_wait(session->workers, &session->wait);
 }
 
@@ -159,28 +99,17 @@ static void run_show(struct console_session *session, const struct command *comm
         return;
     }
     if (!show->needs_report) {
-        answer_show(session, show, NULL);
+        console_table(session, show, NULL);
         return;
     }
     session->show = show;
-    session->is_waiting = true;
-    stream_pause(&session->client->stream);
+    console_begin_wait(session);
     if (!report_start(session->workers, session->client->set->loop, show->kind, report_done,
                       session)) {
         session->is_waiting = false;
         console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
         stream_resume(&session->client->stream);
     }
-}
-
-static void run_reload(struct console_session *session)
-{
-    log_info(NULL, "RELOAD command issued");
-    session->is_waiting = true;
-    session->reload =
-        (struct reload_request){.done = reload_done, .loop = session->client->set->loop};
-    stream_pause(&session->client->stream);
-    control_reload(session->workers, &session->reload);
 }
 
 static void run_shutdown(struct console_session *session, const struct command *command,
@@ -202,58 +131,43 @@ static void run_shutdown(struct console_session *session, const struct command *
     }
 }
 
-static bool is_known_but_not_built(const char *word)
+/* What changes something: admin_users only. */
+static const struct {
+    const char *word;
+    void (*run)(struct console_session *session, const struct command *command, const char *query);
+} orders[] = {
+    {"RELOAD", console_reload},
+    {"SET", console_set},
+    {"SHUTDOWN", run_shutdown},
+    {"KILL_CLIENT", console_kill_client},
+};
+
+/* NULL: there is no such command. */
+static void (*find_order(const struct command *command))(struct console_session *,
+                                                         const struct command *, const char *)
 {
-    static const char *const words[] = {"SUSPEND", "KILL", "KILL_CLIENT", "SET"};
-    for (size_t i = 0; i < COLUMN_COUNT(words); i++)
-        if (strcmp(words[i], word) == 0)
-            return true;
-    return false;
+    bool takes_none = strcmp(command->word, "RELOAD") == 0;
+    if (takes_none && command->argument[0])
+        return NULL;
+    if (command->is_kill_user)
+        return console_kill_user;
+    for (size_t i = 0; i < COLUMN_COUNT(orders); i++)
+        if (strcmp(orders[i].word, command->word) == 0)
+            return orders[i].run;
+    return console_order_is_known(command->word) ? console_order : NULL;
 }
 
-/* Commands that change something: admin_users only. */
 static void run_order(struct console_session *session, const struct command *command,
                       const char *query)
 {
-    char text[128];
-    bool is_reload = strcmp(command->word, "RELOAD") == 0 && command->argument[0] == 0;
-    bool is_shutdown = strcmp(command->word, "SHUTDOWN") == 0;
-    bool is_later = is_known_but_not_built(command->word);
-    if (!is_reload && !is_shutdown && !is_later && !console_order_is_known(command->word)) {
+    void (*order)(struct console_session *, const struct command *, const char *) =
+        find_order(command);
+    if (!order)
         console_invalid(session, query);
-    } else if (!session->client->is_admin) {
+    else if (!session->client->is_admin)
         console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
-    } else if (is_reload) {
-        run_reload(session);
-    } else if (is_shutdown) {
-        run_shutdown(session, command, query);
-    } else if (is_later) {
-        snprintf(text, sizeof(text), "%s is not supported yet", command->word);
-        console_error(session, SQLSTATE_FEATURE_NOT_SUPPORTED, text);
-    } else {
-        console_order(session, command);
-    }
-}
-
-/* The settings that drivers set at login: nothing happens, and everybody may. */
-static bool is_faked_setting(const char *name)
-{
-    static const char *const names[] = {"client_encoding", "default_transaction_isolation",
-                                        "standard_conforming_strings", "datestyle", "timezone"};
-    for (size_t i = 0; i < COLUMN_COUNT(names); i++)
-        if (strcasecmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
-static void ignore_set(struct console_session *session)
-{
-    uint8_t memory[512];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-    build_notice(&out, SQLSTATE_SUCCESS, "SET ignored", NULL);
-    build_command_complete(&out, "SET");
-    build_ready_for_query(&out, 'I');
-    say(session->client, &out);
+    else
+        order(session, command, query);
 }
 
 static void run(struct console_session *session, const char *query)
@@ -273,8 +187,8 @@ static void run(struct console_session *session, const char *query)
     }
     if (strcmp(command.word, "SHOW") == 0 || strcmp(command.word, "SELECT") == 0)
         run_show(session, &command, query);
-    else if (command.is_set && is_faked_setting(command.argument))
-        ignore_set(session);
+    else if (command.is_set && console_is_faked_setting(command.argument))
+        console_notice_tag(session, "SET ignored", "SET");
     else
         run_order(session, &command, query);
 }

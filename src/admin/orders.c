@@ -1,4 +1,4 @@
-/* PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, WAIT_CLOSE: what an operator orders of databases
+/* PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, WAIT_CLOSE, KILL: what an operator orders of databases
  * (COMPAT 5.4). What is ordered stands in the registry, which any worker may ask; waiting is
  * worker/control's. */
 #include <stdio.h>
@@ -103,6 +103,7 @@ static const struct order orders[] = {
     {"ENABLE", "enable", true, enable_database},
     {"RECONNECT", "reconnect", false, reconnect_pools},
     {"WAIT_CLOSE", "wait in", false, wait_close},
+    {"KILL", "kill", false, console_kill_database},
 };
 
 static const struct order *find(const char *word)
@@ -138,8 +139,10 @@ static bool check_database(struct console_session *session, const struct order *
     return database != NULL;
 }
 
-void console_order(struct console_session *session, const struct command *command)
+void console_order(struct console_session *session, const struct command *command,
+                   const char *query)
 {
+    (void)query;
     const struct order *order = find(command->word);
     const char *database = command->argument[0] ? command->argument : NULL;
     if (!database && order->needs_database) {

@@ -41,12 +41,41 @@ struct console_session {
 
 /* orders: an operator's commands that concern databases. */
 bool console_order_is_known(const char *word);
-void console_order(struct console_session *session, const struct command *command);
+void console_order(struct console_session *session, const struct command *command,
+                   const char *query);
 
-/* console: answers. */
+/* settings */
+void console_reload(struct console_session *session, const struct command *command,
+                    const char *query);
+void console_set(struct console_session *session, const struct command *command, const char *query);
+bool console_is_faked_setting(const char *name);
+
+/* kill */
+void console_kill_database(struct console_session *session, const char *database);
+void console_kill_user(struct console_session *session, const struct command *command,
+                       const char *query);
+void console_kill_client(struct console_session *session, const struct command *command,
+                         const char *query);
+
+/* answers: each ends what one command is told. False (console_say): the client is closed. */
+struct show;
+bool console_say(struct console_session *session, const struct bytes *out);
 void console_error(struct console_session *session, const char *sqlstate, const char *text);
+void console_refuse(struct console_session *session, const struct error *error);
 void console_tag(struct console_session *session, const char *tag);
+/* `notice` may be NULL. */
+void console_notice_tag(struct console_session *session, const char *notice, const char *tag);
+void console_table(struct console_session *session, const struct show *show,
+                   const struct report *report);
+
+/* console */
 void console_invalid(struct console_session *session, const char *query);
+/* Until its answer is there no further command is taken. */
+void console_begin_wait(struct console_session *session);
+/* It is there. False: the client is gone, and the session with it. */
+bool console_end_wait(struct console_session *session);
+/* Behind the answer: takes what was asked meanwhile. */
+void console_go_on(struct console_session *session);
 /* The wait's end is answered with `tag`; until then no further command is taken. */
 void console_wait(struct console_session *session, const char *tag);
 

@@ -294,6 +294,10 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tDISABLE <db>"
                  "\n\tENABLE <db>"
                  "\n\tRECONNECT [<db>]"
+                 "\n\tKILL [<db>]"
+                 "\n\tKILL USER <user>"
+                 "\n\tKILL_CLIENT <client_id>"
+                 "\n\tSET key = arg"
                  "\n\tWAIT_CLOSE [<db>]"
                  "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]");
 }

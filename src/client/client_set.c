@@ -40,11 +40,28 @@ static bool waits(const struct client *client)
     return client->state == CLIENT_WAITING || client->state == CLIENT_WELCOME;
 }
 
+/* Those whom SHOW CLIENTS shows. */
+static bool is_logged_in(const struct client *client)
+{
+    return client->state >= CLIENT_WELCOME && client->state != CLIENT_CLOSED;
+}
+
 /* Only those who have proved who they are: others are not to learn which databases there are. */
 static bool uses(const struct client *client, const char *database)
 {
     return client->pool != NULL && client->state != CLIENT_CLOSED &&
            strcmp(client->database_name, database) == 0;
+}
+
+void client_set_close_pools(struct client_set *set, const struct error *why)
+{
+    struct client *client, *next;
+
+    for (client = TAILQ_FIRST(&set->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (client->pool != NULL)
+            client_refuse(client, why);
+    }
 }
 
 void client_set_close_database(struct client_set *set, const char *name, const struct error *why)
@@ -58,6 +75,35 @@ void client_set_close_database(struct client_set *set, const char *name, const s
         if (name != NULL ? uses(client, name) : waits(client))
             client_refuse(client, why);
     }
+}
+
+int client_set_end_user(struct client_set *set, const char *name, uint64_t except,
+                        const struct error *why)
+{
+    struct client *client, *next;
+    int ended = 0;
+
+    for (client = TAILQ_FIRST(&set->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (!is_logged_in(client) || client->id == except || strcmp(client->user_name, name) != 0)
+            continue;
+        client_refuse(client, why);
+        ended++;
+    }
+    return ended;
+}
+
+bool client_set_end_client(struct client_set *set, uint64_t id, const struct error *why)
+{
+    struct client *client;
+
+    TAILQ_FOREACH (client, &set->clients, link) {
+        if (client->id != id || !is_logged_in(client))
+            continue;
+        client_refuse(client, why);
+        return true;
+    }
+    return false;
 }
 
 void client_set_drain(struct client_set *set)

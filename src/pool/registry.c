@@ -149,6 +149,12 @@ static void set_removed(struct registry *registry, struct pool *pool, bool is_re
     pool->is_removed = is_removed;
 }
 
+static void set_killed(struct registry *registry, struct pool *pool, bool was_killed)
+{
+    pool->was_killed = was_killed;
+    set_removed(registry, pool, was_killed);
+}
+
 static int compare(const struct pool *a, const struct pool *b)
 {
     int order = strcmp(a->key, b->key); /* up to the end of the database's name */
@@ -191,6 +197,8 @@ struct pool *registry_pool(struct registry *registry, const struct config *confi
     (void)pthread_mutex_lock(&registry->mutex);
     if (find(registry, database->name, pool_user, &pool) && pool == NULL)
         pool = create(registry, config, database, pool_user);
+    if (pool != NULL && pool->was_killed)
+        set_killed(registry, pool, false);
     if (pool != NULL)
         pool_acquire_reference(pool);
     (void)pthread_mutex_unlock(&registry->mutex);
@@ -208,7 +216,7 @@ void registry_configure(struct registry *registry, const struct config *config,
         struct database_entry *database = config_find_database(config, pool->key);
 
         if (database != NULL) {
-            set_removed(registry, pool, false);
+            set_removed(registry, pool, pool->was_killed);
             pool_configure(pool, config, database, config_find_user(config, pool->user_name));
         } else if (!pool->is_removed) {
             set_removed(registry, pool, true);
@@ -301,6 +309,32 @@ enum registry_verdict registry_pause(struct registry *registry, const char *data
         set_paused(registry, pool);
     (void)pthread_mutex_unlock(&registry->mutex);
     return verdict;
+}
+
+bool registry_kill(struct registry *registry, const char *database)
+{
+    struct pool *pool;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    struct database_state *state = database != NULL ? make_state(registry, database) : NULL;
+    bool ok = database == NULL || state != NULL;
+    if (state != NULL)
+        state->is_paused = true;
+    for (pool = registry->pools; ok && pool != NULL; pool = pool->hh.next) {
+        if (!is_meant(pool, database))
+            continue;
+        state = make_state(registry, pool->key);
+        ok = state != NULL;
+        if (!ok)
+            break;
+        state->is_paused = true;
+        set_paused(registry, pool);
+        pool_raise_epoch(pool);
+        /* One that min_pool_size keeps without clients would not come back by itself. */
+        set_killed(registry, pool, !atomic_load(&pool->keeps_minimum));
+    }
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return ok;
 }
 
 bool registry_is_paused(struct registry *registry, const char *database)

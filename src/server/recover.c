@@ -233,6 +233,16 @@ static void give_up(struct server *server)
     server_close(server, server->recovery.reason, NULL);
 }
 
+void server_kill(struct server *server, const char *reason)
+{
+    if (server->state == SERVER_RECOVERING) {
+        server->recovery.reason = reason;
+        give_up(server);
+    } else if (server->state != SERVER_CLOSING) {
+        server_close(server, reason, NULL);
+    }
+}
+
 void server_recover(struct server *server, const struct server_leaver *leaver)
 {
     server->events = &recovery_events;

@@ -1,4 +1,5 @@
 #include <limits.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "server_private.h"
@@ -168,6 +169,16 @@ void server_set_sweep(struct server_set *set)
             server_close(server, "database configuration changed", NULL);
         else if (server->login)
             server_close(server, "connect string changed", NULL);
+    }
+}
+
+void server_set_kill_database(struct server_set *set, const char *name)
+{
+    struct server *server, *next;
+    for (server = TAILQ_FIRST(&set->servers); server; server = next) {
+        next = TAILQ_NEXT(server, link);
+        if (!name || strcmp(server->member.pool->key, name) == 0)
+            server_kill(server, "database removed");
     }
 }
 

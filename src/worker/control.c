@@ -10,6 +10,8 @@ struct control {
     struct reload_request *first, *last; /* one after another; the first is under way */
     bool is_reloading;
     struct offload_job job;
+    /* SET: copies, for the helper may outlive who asked. key "": the file is read. */
+    char key[SET_KEY_MAX], value[SET_VALUE_MAX];
     const struct config *previous; /* a reference, for the helper */
     const struct config *loaded;
     struct config_problems problems, warnings;
@@ -72,7 +74,10 @@ static void load(struct offload_job *job)
     const struct config_load_request request = {.file = control->previous->file,
                                                 .ticket_keys = control->workers->ticket_keys,
                                                 .previous = control->previous};
-    control->loaded = config_load(&request, &control->problems, &control->warnings);
+    control->loaded =
+        control->key[0]
+            ? config_with(control->previous, control->key, control->value, &control->problems)
+            : config_load(&request, &control->problems, &control->warnings);
     atomic_store(&control->helper_is_at_work, false);
 }
 
@@ -267,13 +272,16 @@ static void loaded(struct offload_job *job, struct loop *loop)
             log_error(NULL, "%s", control->problems.lines[i]);
     if (control->loaded && publish(control))
         return;
-    log_warning(NULL, "config file loading failed");
+    if (!control->key[0])
+        log_warning(NULL, "config file loading failed");
     end_reload(control, false);
 }
 
 static void begin_reload(struct control *control)
 {
     control->is_reloading = true;
+    memcpy(control->key, control->first->key, sizeof(control->key));
+    memcpy(control->value, control->first->value, sizeof(control->value));
     control->previous = config_acquire(control->workers->config);
     control->job.run = load;
     control->job.done = loaded;

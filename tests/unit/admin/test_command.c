@@ -87,6 +87,18 @@ START_TEST(set_without_a_value_is_invalid)
 }
 END_TEST
 
+START_TEST(kill_user_alone_takes_a_name)
+{
+    ck_assert_int_eq(parse("kill user \"Al ice\";"), COMMAND_OK);
+    ck_assert(command.is_kill_user);
+    ck_assert_str_eq(command.value, "Al ice");
+    ck_assert_int_eq(parse("KILL user"), COMMAND_OK);
+    ck_assert(!command.is_kill_user);
+    ck_assert_int_eq(parse("KILL database x"), COMMAND_INVALID);
+    ck_assert_int_eq(parse("KILL USER a b"), COMMAND_INVALID);
+}
+END_TEST
+
 Suite *suite_admin_command(void)
 {
     const TTest *const tests[] = {
@@ -95,6 +107,7 @@ Suite *suite_admin_command(void)
         an_empty_query_is_invalid,           a_third_word_is_invalid,
         a_word_of_16_bytes_is_too_long,      an_argument_of_64_bytes_is_too_long,
         set_takes_a_word_or_a_string,        set_without_a_value_is_invalid,
+        kill_user_alone_takes_a_name,
     };
     Suite *suite = suite_create("admin/command");
     TCase *all = tcase_create("all");
