@@ -23,6 +23,13 @@ struct bind_message {
 };
 bool bind_message_read(struct span body_part, struct bind_message *bind, bool *need_more);
 
+/* What follows the names in a whole Bind. */
+struct bind_values {
+    uint16_t parameter_count, format_count;
+    struct span formats; /* of the results: 2 bytes each */
+};
+bool bind_values_read(struct span rest, struct bind_values *values);
+
 /* Describe and Close: what is 'S' (statement) or 'P' (portal). */
 struct target_message {
     uint8_t kind;

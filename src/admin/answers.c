@@ -1,4 +1,5 @@
-/* What a console says: errors, tags, tables. */
+/* What a console says: errors, tags, tables; by the simple protocol each command's answer ends with
+ * ReadyForQuery, by the extended one a Sync is awaited. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,9 @@ bool console_say(struct console_session *session, const struct bytes *out)
 /* The command is answered. */
 static void end_answer(struct console_session *session, struct bytes *out)
 {
-    build_ready_for_query(out, 'I');
+    if (!session->extended.is_executing)
+        build_ready_for_query(out, 'I');
+    session->extended.is_executing = false;
     console_say(session, out);
 }
 
@@ -28,6 +31,8 @@ void console_refuse(struct console_session *session, const struct error *error)
     if (session->client->set->config->settings.log_pooler_errors)
         log_warning(&session->client->subject, "pooler error: %s", error->message);
     build_error(&out, "ERROR", error);
+    if (session->extended.is_executing)
+        session->extended.skips_to_sync = true;
     end_answer(session, &out);
 }
 
@@ -56,10 +61,20 @@ void console_notice_tag(struct console_session *session, const char *notice, con
 void console_table(struct console_session *session, const struct show *show,
                    const struct report *report)
 {
-    struct bytes out;
+    struct bytes table, out;
+    bytes_init(&table, SHOW_BYTES_MAX);
     bytes_init(&out, SHOW_BYTES_MAX);
-    show->write(session, report, &out);
-    build_command_complete(&out, "SHOW");
-    end_answer(session, &out);
+    show->write(session, report, &table);
+    if (!session->extended.is_executing) {
+        build_command_complete(&table, "SHOW");
+        end_answer(session, &table);
+    } else if (bytes_ok(&table)) {
+        if (extended_rows(session, bytes_span(&table), &out))
+            build_command_complete(&out, "SHOW");
+        end_answer(session, &out);
+    } else {
+        end_answer(session, &table);
+    }
+    bytes_finish(&table);
     bytes_finish(&out);
 }

@@ -13,6 +13,18 @@
 
 static void process(struct console_session *session);
 
+static void free_session(struct console_session *session)
+{
+    extended_finish(&session->extended);
+    memory_free(session);
+}
+
+static void run_free_task(struct loop_task *task)
+{
+    free_session(
+        (struct console_session *)((char *)task - offsetof(struct console_session, free_task)));
+}
+
 void console_begin_wait(struct console_session *session)
 {
     session->is_waiting = true;
@@ -24,7 +36,7 @@ bool console_end_wait(struct console_session *session)
     session->is_waiting = false;
     if (session->client)
         return true;
-    memory_free(session);
+    free_session(session);
     return false;
 }
 
@@ -170,27 +182,62 @@ static void run_order(struct console_session *session, const struct command *com
         order(session, command, query);
 }
 
-static void run(struct console_session *session, const char *query)
+static bool is_show(const struct command *command)
+{
+    return strcmp(command->word, "SHOW") == 0 || strcmp(command->word, "SELECT") == 0;
+}
+
+/* False: refused. */
+static bool parse(struct console_session *session, const char *query, struct command *command)
+{
+    switch (command_parse(query, command)) {
+    case COMMAND_OK:
+        return true;
+    case COMMAND_INVALID:
+        console_invalid(session, query);
+        return false;
+    case COMMAND_BAD_ARGUMENTS:
+        console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "bad arguments");
+        return false;
+    }
+    return false;
+}
+
+void console_run(struct console_session *session, const char *query)
 {
     struct command command;
     session->client->query_start = session->client->request_time =
         loop_now(session->client->set->loop);
-    switch (command_parse(query, &command)) {
-    case COMMAND_OK:
-        break;
-    case COMMAND_INVALID:
-        console_invalid(session, query);
+    if (!parse(session, query, &command))
         return;
-    case COMMAND_BAD_ARGUMENTS:
-        console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "bad arguments");
-        return;
-    }
-    if (strcmp(command.word, "SHOW") == 0 || strcmp(command.word, "SELECT") == 0)
+    if (is_show(&command))
         run_show(session, &command, query);
     else if (command.is_set && console_is_faked_setting(command.argument))
         console_notice_tag(session, "SET ignored", "SET");
     else
         run_order(session, &command, query);
+}
+
+bool console_check(struct console_session *session, const char *query)
+{
+    struct command command;
+    session->extended.is_executing = true;
+    if (!parse(session, query, &command))
+        return false;
+    if (is_show(&command) ? !find_show(command.argument) : !find_order(&command)) {
+        console_invalid(session, query);
+        return false;
+    }
+    session->extended.is_executing = false;
+    return true;
+}
+
+const struct show *console_show_of(const char *query)
+{
+    struct command command;
+    if (command_parse(query, &command) != COMMAND_OK || !is_show(&command))
+        return NULL;
+    return find_show(command.argument);
 }
 
 /* -- messages
@@ -200,41 +247,55 @@ static void run(struct console_session *session, const char *query)
 static void refuse_packet(struct console_session *session, const struct message *message)
 {
     char text[128];
-    if (strchr("PBDECSH", message->type))
-        snprintf(text, sizeof(text), "extended query protocol not supported by admin console");
-    else
-        snprintf(text, sizeof(text), "unsupported packet type for admin console: %d",
-                 message->type);
+    snprintf(text, sizeof(text), "unsupported packet type for admin console: %d", message->type);
     console_error(session, SQLSTATE_PROTOCOL_VIOLATION, text);
     if (session->client && session->client->state != CLIENT_CLOSED)
         client_refuse_text(session->client, SQLSTATE_PROTOCOL_VIOLATION, "bad packet");
+}
+
+static void take_query(struct console_session *session, struct span body)
+{
+    struct client *client = session->client;
+    if (session->extended.skips_to_sync)
+        return;
+    if (client->set->config->settings.disable_pqexec)
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "PQexec disallowed");
+    else if (body.size == 0 || body.data[body.size - 1] != 0)
+        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "incomplete pkt");
+    else
+        console_run(session, (const char *)body.data);
+}
+
+static bool is_ours(uint8_t type)
+{
+    return type == 'Q' || type == 'X' || extended_has(type);
 }
 
 /* False: nothing more can be taken now. */
 static bool take_message(struct console_session *session, const struct message *message)
 {
     struct client *client = session->client;
-    char query[QUERY_MAX];
-    if (message->type == 'X') {
+    uint8_t type = message->type, body[QUERY_MAX];
+    size_t size = message->body.size;
+    if (type == 'X') {
         client_close(client, "close req");
         return false;
     }
-    if (message->type != 'Q') {
+    if (!is_ours(type)) {
         refuse_packet(session, message);
         return false;
     }
-    if (client->set->config->settings.disable_pqexec) {
-        client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "PQexec disallowed");
-        return false;
-    }
-    size_t size = message->body.size;
-    if (size == 0 || size > sizeof(query) || message->body.data[size - 1] != 0) {
+    if (size > sizeof(body)) {
         client_refuse_text(client, SQLSTATE_PROTOCOL_VIOLATION, "incomplete pkt");
         return false;
     }
-    memcpy(query, message->body.data, size);
+    if (size > 0)
+        memcpy(body, message->body.data, size);
     stream_consume(&client->stream, message->size);
-    run(session, query);
+    if (type == 'Q')
+        take_query(session, (struct span){body, size});
+    else
+        extended_take(session, type, (struct span){body, size});
     return true;
 }
 
@@ -249,7 +310,7 @@ static void process(struct console_session *session)
                 return;
             break;
         case MESSAGE_PARTIAL:
-            if (message.type == 'Q' || message.type == 'X')
+            if (is_ours(message.type))
                 stream_want(&session->client->stream, message.size);
             else
                 refuse_packet(session, &message);
@@ -269,6 +330,7 @@ static bool opened(struct client *client)
     if (!session)
         return false;
     session->client = client;
+    session->free_task.run = run_free_task;
     session->workers = client->set->shared->console_argument;
     client->console = session;
     return true;
@@ -287,8 +349,8 @@ static void closed(struct client *client)
         return;
     client->console = NULL;
     session->client = NULL;
-    if (!session->is_waiting)
-        memory_free(session);
+    if (!session->is_waiting) /* a function that answers may be at work on it */
+        loop_defer(client->set->loop, LOOP_FREE, &session->free_task);
 }
 
 const struct console_ops *console_ops(void)

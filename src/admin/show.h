@@ -3,6 +3,7 @@
 #pragma once
 #include "admin/command.h"
 #include "admin/console.h"
+#include "extended.h"
 #include "wire/build.h"
 #include "worker/control.h"
 #include "worker/report.h"
@@ -37,6 +38,8 @@ struct console_session {
     struct reload_request reload;
     struct control_wait wait;
     const char *wait_tag;
+    struct extended extended;
+    struct loop_task free_task;
 };
 
 /* orders: an operator's commands that concern databases. */
@@ -70,6 +73,12 @@ void console_table(struct console_session *session, const struct show *show,
 
 /* console */
 void console_invalid(struct console_session *session, const char *query);
+/* Runs one command: it is answered now, or the session waits. */
+void console_run(struct console_session *session, const char *query);
+/* Is it a command? False: refused, as a message of the extended protocol. */
+bool console_check(struct console_session *session, const char *query);
+/* The table that a command shows, or NULL. */
+const struct show *console_show_of(const char *query);
 /* Until its answer is there no further command is taken. */
 void console_begin_wait(struct console_session *session);
 /* It is there. False: the client is gone, and the session with it. */

@@ -24,6 +24,22 @@ bool bind_message_read(struct span body_part, struct bind_message *bind, bool *n
     return cursor_ok(&cursor);
 }
 
+bool bind_values_read(struct span rest, struct bind_values *values)
+{
+    struct cursor cursor = cursor_over(rest.data, rest.size);
+
+    cursor_bytes(&cursor, (size_t)cursor_u16(&cursor) * 2);
+    values->parameter_count = cursor_u16(&cursor);
+    for (unsigned i = 0; i < values->parameter_count && cursor_ok(&cursor); i++) {
+        int32_t size = cursor_i32(&cursor);
+        if (size > 0)
+            cursor_bytes(&cursor, (size_t)size);
+    }
+    values->format_count = cursor_u16(&cursor);
+    values->formats = cursor_bytes(&cursor, (size_t)values->format_count * 2);
+    return cursor_finished(&cursor);
+}
+
 bool target_message_read(struct span body, struct target_message *target)
 {
     struct cursor cursor = cursor_over(body.data, body.size);

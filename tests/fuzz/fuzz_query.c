@@ -24,6 +24,10 @@ static void check_bind(struct span body)
     bool read = bind_message_read(body, &bind, &need_more);
 
     assert(read != need_more);
+    struct bind_values values;
+    if (read && bind_values_read(bind.rest, &values))
+        assert(values.formats.size == (size_t)values.format_count * 2 &&
+               values.formats.size <= bind.rest.size);
     if (read)
         assert(strlen(bind.portal) + strlen(bind.statement) + 2 + bind.rest.size == body.size);
 }
