@@ -70,6 +70,9 @@ struct client {
     struct server *server; /* while ACTIVE */
     struct wanted_parameters wanted;
     struct told_parameters told;
+    /* Beyond what servers report: what it asked for at startup, which its RESETs return to, and
+     * what holds now (references). */
+    struct session_profile *startup_profile, *profile;
     struct client_statements statements;
 
     uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */

@@ -34,6 +34,13 @@ struct client_shared {
 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_FOR_CLIENTS, SHUTDOWN_WAIT_FOR_SERVERS };
 
+/* client/startup_trial: startup packets that PostgreSQL has accepted, each in its pool. */
+struct startup_finding;
+struct startup_findings {
+    struct startup_finding *by_key; /* table */
+    int count;
+};
+
 struct client_set {
     struct loop *loop;
     int worker;
@@ -47,6 +54,7 @@ struct client_set {
     struct statement_table statements;
     struct client_list clients; /* logged in, or on the way to */
     struct client *by_key;      /* table by cancel key */
+    struct startup_findings findings;
     int count;
     bool is_finished; /* who arrives now is closed at once */
     struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines,

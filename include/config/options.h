@@ -50,6 +50,7 @@ enum entry_key_type {
     ENTRY_PORT,
     ENTRY_HOSTS,
     ENTRY_POOL_MODE,
+    ENTRY_SESSION_STATE,
     ENTRY_LOAD_BALANCE
 };
 
@@ -105,4 +106,5 @@ bool settings_text(const struct settings *settings, const struct config_option *
 /* Case-insensitive; -1: no such name. The values are those of enum pool_mode and enum
  * load_balance_hosts. */
 int pool_mode_find(const char *name);
+int session_state_find(const char *name);
 int load_balance_hosts_find(const char *name);

@@ -10,6 +10,9 @@
 #include "net/tls_context.h"
 
 enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
+/* What becomes of session state in transaction mode: it follows its client, is lost at the end of
+ * the transaction, or stays on the server for whoever comes next. */
+enum session_state { SESSION_STATE_FOLLOW, SESSION_STATE_RESET, SESSION_STATE_LEAK };
 enum auth_type {
     AUTH_ANY,
     AUTH_TRUST,
@@ -22,7 +25,6 @@ enum auth_type {
     AUTH_SCRAM_SHA_256
 };
 
-enum session_state { SESSION_STATE_RESET, SESSION_STATE_LEAK };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
 #define SETTING_TYPE_INT             int

@@ -37,7 +37,8 @@ struct database_entry {
     const char *auth_user, *auth_query, *auth_dbname; /* NULL: global */
     const char *connect_query;                        /* NULL: none */
     enum load_balance_hosts load_balance_hosts;
-    int pool_mode; /* enum pool_mode or CONFIG_UNSET, as the following ints */
+    int pool_mode;     /* enum pool_mode or CONFIG_UNSET, as the following ints */
+    int session_state; /* enum session_state */
     int pool_size, min_pool_size, reserve_pool_size;
     int max_db_connections, max_db_client_connections; /* <= 0: inherit */
     usec_t server_lifetime;                            /* 0: inherit */
@@ -56,9 +57,10 @@ struct database_entry {
 /* A name of auth_file, [users], a forced user or an auth user. Reference-counted: user_acquire. */
 struct user_entry {
     const char *name;
-    struct auth_secret secret;                   /* kind AUTH_SECRET_NONE when there is none */
-    bool is_known;                               /* stands in auth_file (trust accepts it) */
-    int pool_size, reserve_pool_size, pool_mode; /* CONFIG_UNSET: database's, else global */
+    struct auth_secret secret; /* kind AUTH_SECRET_NONE when there is none */
+    bool is_known;             /* stands in auth_file (trust accepts it) */
+    int pool_size, reserve_pool_size, pool_mode,
+        session_state; /* CONFIG_UNSET: database's, else global */
     int max_user_connections, max_user_client_connections; /* <= 0: global */
     /* 0: global */
     usec_t query_timeout, idle_transaction_timeout, transaction_timeout, client_idle_timeout;
@@ -88,6 +90,7 @@ struct config {
 /* What holds for one pool or client, after user over database over global (COMPAT 3.2). */
 struct effective {
     enum pool_mode pool_mode;
+    enum session_state session_state;
     int pool_size, min_pool_size, reserve_pool_size;
     int max_db_connections, max_user_connections, max_db_client_connections,
         max_user_client_connections; /* 0: none */

@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "ledger/session_settings.h"
 
 #define PARAMETER_SLOTS      24
 #define PARAMETER_NAME_MAX   63
@@ -78,12 +79,17 @@ static inline bool wanted_parameters_differ(const struct wanted_parameters *want
             return true;
     return false;
 }
+/* Beyond what servers report: the profile that the server's session has, and the client's. */
+struct session_change {
+    const struct session_profile *from, *to;
+};
 /* Writes the prefix that brings the server to the client's settings: whole Query messages
  * (MECHANISMS §4.1: BEGIN alone; a change of client_encoding alone; the rest with COMMIT). Returns
  * how many Query messages; 0: out failed. */
 int wanted_parameters_prefix(const struct wanted_parameters *wanted,
                              const struct server_parameters *server,
-                             const struct parameter_names *names, struct bytes *out);
+                             const struct parameter_names *names, struct session_change change,
+                             struct bytes *out);
 /* After the prefix was confirmed: the wanted values become the server's spelling of them ("ISO" is
  * now "ISO, MDY"). */
 void wanted_parameters_adopt(struct wanted_parameters *wanted,

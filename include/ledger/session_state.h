@@ -25,6 +25,8 @@ enum session_kind {
     SESSION_SEQUENCE = 1 << 8, /* currval, lastval, setseed */
     SESSION_UNKNOWN = 1 << 9,  /* DO, CALL, set_config of a name that is no literal */
     SESSION_ENDING = 1 << 10,  /* DROP, CLOSE: may end what was there; touches nothing new */
+    SESSION_APPLIED =
+        1 << 11, /* settings of ours that must be undone when the server is released */
 };
 /* A text that was not read to its end may have touched all that a server can be asked for. */
 #define SESSION_DOUBT                                                                              \

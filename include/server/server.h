@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "ledger/ledger.h"
 #include "ledger/parameters.h"
+#include "ledger/session_settings.h"
 #include "ledger/statements.h"
 #include "net/stream.h"
 #include "pool/pool.h"
@@ -52,6 +53,8 @@ struct server_events {
     void (*ready)(struct server *server, bool ours);
     /* With ends_transactions: a ReadyForQuery that left one open was swallowed. */
     void (*left_open)(struct server *server);
+    /* A DataRow in answer to a message of the pooler. NULL: nobody looks at them. */
+    void (*row)(struct server *server, struct span body);
     /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
      * the ledger). */
     void (*progress)(struct server *server);
@@ -103,6 +106,7 @@ struct server {
 
     struct ledger ledger;
     struct server_parameters parameters;
+    struct session_profile *profile; /* what its session has beyond them (a reference) */
     struct server_statements statements;
     struct bytes
         borrowed; /* Close messages of the names that it got for SQL, sent when its owner parts */
@@ -191,6 +195,8 @@ void server_release(struct server *server);
 #define SERVER_CLOSING_WAIT USEC_PER_SEC
 void server_close(struct server *server, const char *reason, const struct error *why);
 void server_move_state(struct server *server, enum server_state next);
+/* That is what its session has now, beyond what it reports. */
+void server_set_profile(struct server *server, struct session_profile *profile);
 
 /* server/answers: stream events of a server that is logged in. */
 void server_input(struct stream *stream);

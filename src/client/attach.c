@@ -8,6 +8,10 @@
 #include "client_private.h"
 #include "wire/build.h"
 
+#define PREFIX_MAX                                                                                 \
+    (PARAMETER_WANTED_MAX * (2 * PARAMETER_VALUE_MAX + 256) +                                      \
+     SESSION_SETTINGS_MAX * (2 * (SESSION_VALUE_MAX + SESSION_NAME_MAX) + 64))
+
 static usec_t now_of(const struct client *client)
 {
     return loop_now(client->set->loop);
@@ -32,12 +36,14 @@ const struct effective *client_effective(struct client *client)
 bool attach_send_prefix(struct client *client)
 {
     struct server *server = client->server;
+    struct session_change change = {server->profile, client->profile};
     struct bytes out;
-    if (!wanted_parameters_differ(&client->wanted, &server->parameters))
+    bool moves = session_profile_hash(change.from) != session_profile_hash(change.to);
+    if (!moves && !wanted_parameters_differ(&client->wanted, &server->parameters))
         return true;
-    bytes_init(&out, PARAMETER_WANTED_MAX * (2 * PARAMETER_VALUE_MAX + 256));
+    bytes_init(&out, PREFIX_MAX);
     int queries = wanted_parameters_prefix(&client->wanted, &server->parameters,
-                                           client->set->shared->parameter_names, &out);
+                                           client->set->shared->parameter_names, change, &out);
     bool ok = queries > 0 && stream_put(&server->stream, out.data, out.size);
     bytes_finish(&out);
     if (!ok) {
@@ -47,6 +53,8 @@ bool attach_send_prefix(struct client *client)
     for (int i = 0; i < queries; i++)
         ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
     client->prefix_left = (uint8_t)queries;
+    if (moves)
+        server->dirt |= SESSION_APPLIED;
     return true;
 }
 
@@ -85,8 +93,11 @@ static void prefix_ready(struct client *client)
         prefix_failed(client);
         return;
     }
-    if (client->prefix_left > 0 && --client->prefix_left == 0)
-        wanted_parameters_adopt(&client->wanted, &server->parameters);
+    if (client->prefix_left == 0 || --client->prefix_left > 0)
+        return;
+    wanted_parameters_adopt(&client->wanted, &server->parameters);
+    if (session_profile_hash(server->profile) != session_profile_hash(client->profile))
+        server_set_profile(server, client->profile);
 }
 
 void attach_arm(struct client *client)

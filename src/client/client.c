@@ -108,6 +108,8 @@ static void free_client(struct client *client)
     client_statements_clear(&client->statements, &client->set->statements);
     unnamed_finish(client);
     wanted_parameters_finish(&client->wanted);
+    session_profile_release(client->startup_profile);
+    session_profile_release(client->profile);
     memory_wipe(client->cancel_key, sizeof(client->cancel_key));
     if (client->pool != NULL)
         pool_release_reference(client->pool);

@@ -4,6 +4,7 @@
 #include "auth/scram.h"
 #include "client/client_set.h"
 #include "client/scram_cache.h"
+#include "ledger/session_settings.h"
 
 #define PASSWORD_MESSAGE_MAX                                                                       \
     65536 /* with its head; what a stranger may make us hold (COMPAT 4.2, THREATS §1) */
@@ -54,6 +55,14 @@ struct client_login {
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
     usec_t deadline_at; /* while it moves */
+    bool follows;       /* session_state=follow: settings of the startup packet hold for it */
+    bool has_passed;    /* they have been tried, and are its own */
+    uint8_t tries;
+    bool startup_in_options;     /* the first of `startup` came in `options` */
+    struct session_list startup; /* those that are not tracked, as it asked for them */
+    struct session_list asked;   /* and the tracked ones behind them */
+    struct session_list tried;   /* all of them, as PostgreSQL calls them */
+    struct digest128 trial_key;
 };
 
 static inline struct client *client_of_deadline(struct deadline *deadline)
@@ -79,8 +88,16 @@ void login_methods_keep_key(struct client *client);
 /* Leaves helpers that are at work for this client; idempotent. */
 void login_methods_finish(struct client_login *login);
 
+/* client/startup_trial: what it asks for in its startup packet is known to be right, and is its own
+ * from now on. False: a server is asked, and welcome_go_on called when that has answered; or the
+ * client is refused. */
+bool startup_trial_passed(struct client *client);
+void startup_findings_finish(struct startup_findings *findings);
+/* client/welcome: goes on where a trial was due. */
+void welcome_go_on(struct client *client);
+
 /* client/session: tells it, once a kind, what of its session its transaction has lost by parting
- * (session_state=reset). False: no memory. */
+ * (session_state=reset; with `leak` nothing counts as touched). False: no memory. */
 bool session_tell_lost(struct client *client, uint32_t touched);
 
 /* client/cancel: the connection that brought a CancelRequest has gone. */

@@ -28,6 +28,7 @@ void client_set_finish(struct client_set *set)
         client_statements_clear(&client->statements, &set->statements);
     }
     statement_table_finish(&set->statements);
+    startup_findings_finish(&set->findings);
     deadline_list_finish(&set->login_deadlines);
     deadline_list_finish(&set->wait_deadlines);
     deadline_list_finish(&set->notify_deadlines);

@@ -50,12 +50,21 @@ static bool read_parameters(struct client *client, const struct startup_packet *
                             struct startup_choice *choice)
 {
     const struct client_set *set = client->set;
+    struct startup_reading reading = {
+        .names = set->shared->parameter_names,
+        .ignored = set->config->settings.ignore_startup_parameters,
+        .wanted = &client->wanted,
+    };
     struct error error;
 
-    if (startup_parameters_read(&packet->message, set->shared->parameter_names,
-                                set->config->settings.ignore_startup_parameters, &client->wanted,
-                                choice, &error))
+    /* Whether they may follow it is known when its database is; the console takes none. */
+    const char *database = startup_parameter(&packet->message, "database");
+    if (database == NULL || strcmp(database, CONSOLE_NAME) != 0)
+        reading.others = &client->login->startup;
+    if (startup_parameters_read(&packet->message, &reading, choice, &error)) {
+        client->login->startup_in_options = choice->others_in_options;
         return true;
+    }
     notice_refused_setting(client, choice);
     client_refuse(client, &error);
     return false;
@@ -218,6 +227,9 @@ void login_finish(struct client *client)
     tls_context_release(login->tls);
     auth_secret_finish(&login->mock_secret);
     scram_server_finish(&login->scram);
+    session_list_finish(&login->startup);
+    session_list_finish(&login->asked);
+    session_list_finish(&login->tried);
     memory_wipe(login, sizeof(*login));
     memory_free(login);
 }

@@ -206,7 +206,8 @@ static enum take parse_whole(struct request_walk *walk, const struct message *me
     if (!parse_message_read(message->body, &parse))
         return malformed(walk);
     uint64_t settings =
-        wanted_parameters_statement_hash(&client->wanted, client->set->shared->parameter_names);
+        wanted_parameters_statement_hash(&client->wanted, client->set->shared->parameter_names) +
+        (client->profile ? client->profile->statement_hash : 0);
     struct shared_statement *statement = statement_acquire(&client->set->statements, parse.query,
                                                            parse.types, parse.type_count, settings);
     if (!statement)

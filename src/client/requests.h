@@ -40,6 +40,8 @@ void session_note_query(struct client *client, const struct message *message);
 void session_note_parse(struct client *client, const struct message *message);
 static inline void session_touch(struct client *client, uint32_t touches)
 {
+    if (!touches || client->effective.session_state == SESSION_STATE_LEAK)
+        return;
     client->touched |= touches;
     client->server->dirt |= touches & ~(uint32_t)SESSION_ENDING;
 }

@@ -60,7 +60,7 @@ static bool tell(struct client *client, const char *name)
 bool session_tell_lost(struct client *client, uint32_t touched)
 {
     uint32_t everything = SESSION_DOUBT & ~(uint32_t)SESSION_UNKNOWN;
-    if (client->set->config->settings.session_state != SESSION_STATE_RESET || touched == everything)
+    if (touched == everything)
         return true; /* nothing is left by a DISCARD ALL */
     if (touched & SESSION_UNKNOWN)
         return true; /* most texts in doubt, DO blocks and CALLs leave nothing */

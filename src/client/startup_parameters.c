@@ -10,9 +10,7 @@
 #define OPTION_MAX (2 + PARAMETER_NAME_MAX + 1 + PARAMETER_VALUE_MAX + 1)
 
 struct reading {
-    const struct parameter_names *names;
-    const char *ignored;
-    struct wanted_parameters *wanted;
+    const struct startup_reading *of;
     struct startup_choice *choice;
     struct error *error;
 };
@@ -58,16 +56,34 @@ static bool refuse(struct reading *reading, const char *where, const char *name,
 static bool take_tracked(struct reading *reading, const char *name, const char *value,
                          bool *is_tracked)
 {
-    int slot = parameter_slot(reading->names, name);
+    int slot = parameter_slot(reading->of->names, name);
 
-    *is_tracked = slot >= 0 && reading->names->tracked[slot];
+    *is_tracked = slot >= 0 && reading->of->names->tracked[slot];
     if (!*is_tracked)
         return true;
     if (strlen(value) > PARAMETER_VALUE_MAX)
         return error_set(reading->error, SQLSTATE_INVALID_PARAMETER,
                          "startup parameter %s is longer than %d bytes", name, PARAMETER_VALUE_MAX);
-    return wanted_parameters_set(reading->wanted, slot, value) ||
+    return wanted_parameters_set(reading->of->wanted, slot, value) ||
            error_set(reading->error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+}
+
+/* One that servers do not report, or that nobody tracks: where settings follow their client,
+ * PostgreSQL says whether it is one at all. */
+static bool take_other(struct reading *reading, const char *where, const char *name,
+                       const char *value)
+{
+    struct session_list *others = reading->of->others;
+
+    if (others == NULL)
+        return refuse(reading, where, name, value);
+    if (strlen(name) > SESSION_NAME_MAX || strlen(value) > SESSION_VALUE_MAX)
+        return error_set(reading->error, SQLSTATE_INVALID_PARAMETER,
+                         "startup parameter %.63s is longer than %d bytes", name,
+                         SESSION_VALUE_MAX);
+    return session_list_set(others, name, value) ||
+           error_set(reading->error, SQLSTATE_OUT_OF_MEMORY,
+                     "out of memory, or more than %d startup parameters", SESSION_SETTINGS_MAX);
 }
 
 static bool take_options(struct reading *reading, const char *options)
@@ -82,10 +98,13 @@ static bool take_options(struct reading *reading, const char *options)
                                        reading->error)) > 0) {
         if (!take_tracked(reading, name, value, &is_tracked))
             return false;
-        if (is_tracked || name_list_has(reading->ignored, "options") ||
-            name_list_has(reading->ignored, name))
+        if (is_tracked || name_list_has(reading->of->ignored, "options") ||
+            name_list_has(reading->of->ignored, name))
             continue;
-        refuse(reading, where, name, value);
+        if (take_other(reading, where, name, value)) {
+            reading->choice->others_in_options = true;
+            continue;
+        }
         /* They lie in memory of this function. */
         reading->choice->refused_name = reading->choice->refused_value = NULL;
         return false;
@@ -108,8 +127,8 @@ static bool take_parameter(struct reading *reading, const struct startup_paramet
     }
     if (!take_tracked(reading, name, value, &is_tracked))
         return false;
-    return is_tracked || name_list_has(reading->ignored, name) ||
-           refuse(reading, "unsupported startup parameter", name, value);
+    return is_tracked || name_list_has(reading->of->ignored, name) ||
+           take_other(reading, "unsupported startup parameter", name, value);
 }
 
 /* Minor 1 was never spoken by anybody; its client is told 3.0, and one from the future 3.2. */
@@ -127,11 +146,10 @@ static const char *text_or(const char *text, const char *other)
 }
 
 bool startup_parameters_read(const struct startup_message *message,
-                             const struct parameter_names *names, const char *ignored,
-                             struct wanted_parameters *wanted, struct startup_choice *choice,
+                             const struct startup_reading *of, struct startup_choice *choice,
                              struct error *error)
 {
-    struct reading reading = {names, ignored, wanted, choice, error};
+    struct reading reading = {of, choice, error};
     const char *replication = startup_parameter(message, "replication");
     const char *options = startup_parameter(message, "options");
 

@@ -1,6 +1,6 @@
 /* startup_parameters: what a StartupMessage asks for (COMPAT 9.1, 9.2), and what of it is refused.
  *
- * Pure: no I/O; allocates only what it adds to the client's wanted settings. Texts of the result
+ * Pure: no I/O; allocates only what it adds to the client's settings. Texts of the result
  * point into the packet. Any thread.
  */
 #pragma once
@@ -17,15 +17,23 @@ struct startup_choice {
                             not known */
     const char *unknown[STARTUP_PARAMETERS_MAX];
     size_t unknown_count;
+    bool others_in_options; /* the first of the settings that are not tracked stands there */
     const char *refused_name,
         *refused_value; /* the setting that was refused: for the log; NULL: none */
 };
 
-/* Settings inside `options` come first, as in PostgreSQL: those of the message itself win.
- * `ignored` is ignore_startup_parameters. False: refused. */
+/* What is made of the settings in it. */
+struct startup_reading {
+    const struct parameter_names *names;
+    const char *ignored; /* ignore_startup_parameters */
+    struct wanted_parameters *wanted;
+    struct session_list *others; /* settings that are not tracked, for PostgreSQL to judge; NULL:
+                                    they are refused */
+};
+/* Settings inside `options` come first, as in PostgreSQL: those of the message itself win. False:
+ * refused. */
 bool startup_parameters_read(const struct startup_message *message,
-                             const struct parameter_names *names, const char *ignored,
-                             struct wanted_parameters *wanted, struct startup_choice *choice,
+                             const struct startup_reading *reading, struct startup_choice *choice,
                              struct error *error);
 /* "no", "database", "yes". */
 const char *startup_replication_name(enum startup_replication replication);

@@ -199,6 +199,8 @@ static void say_untracked(struct client *client, const struct pool_welcome *welc
         int slot = parameter_slot(names, name);
         if (is_tracked(names, slot))
             continue;
+        const char *own = session_profile_get(client->profile, name);
+        value = own ? own : value;
         build_parameter_status(out, name, value);
         if (slot >= 0)
             told_parameters_set(&client->told, slot, value);
@@ -350,8 +352,10 @@ static void granted(struct pool_waiter *waiter, struct pool_member *member)
         return;
     }
     struct pool_welcome *welcome = pool_welcome_acquire(client->pool);
-    if (welcome != NULL)
+    if (welcome != NULL && startup_trial_passed(client))
         say_welcome(client, welcome);
+    else if (welcome != NULL)
+        pool_welcome_release(welcome);
     else if (is_current)
         client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "failed to prepare welcome message");
     else /* a RECONNECT came in between */
@@ -404,8 +408,17 @@ static void await_welcome(struct client *client)
     do
         welcome = pool_welcome_acquire(client->pool);
     while (welcome == NULL && ask_for_server(client));
-    if (welcome != NULL)
+    if (welcome == NULL)
+        return;
+    if (startup_trial_passed(client))
         say_welcome(client, welcome);
+    else
+        pool_welcome_release(welcome);
+}
+
+void welcome_go_on(struct client *client)
+{
+    await_welcome(client);
 }
 
 /* ---- the console ---- */
@@ -465,6 +478,27 @@ static void enter_console(struct client *client)
         console->input(client);
 }
 
+/* ---- settings of the startup packet ---- */
+
+/* Those that are not tracked hold where session state follows its client; elsewhere they are
+ * refused, as PgBouncer does. */
+static bool settle_startup(struct client *client)
+{
+    struct client_login *login = client->login;
+    struct effective effective;
+    struct error error;
+
+    config_effective(client->set->config, client->database, client->user, client->user, &effective);
+    login->follows = effective.session_state == SESSION_STATE_FOLLOW;
+    if (login->follows || login->startup.count == 0)
+        return true;
+    error_set(&error, SQLSTATE_PROTOCOL_VIOLATION, "unsupported startup parameter%s: %s",
+              login->startup_in_options ? " in options" : "", login->startup.items[0].name);
+    notice_text(client, LOG_WARNING, error.message);
+    client_refuse(client, &error);
+    return false;
+}
+
 /* ---- the door ---- */
 
 void welcome_start(struct client *client)
@@ -473,7 +507,7 @@ void welcome_start(struct client *client)
         return;
     if (client->login->is_console) {
         enter_console(client);
-    } else if (find_database(client) && count_names(client)) {
+    } else if (find_database(client) && settle_startup(client) && count_names(client)) {
         login_methods_keep_key(client);
         go_home(client);
     }

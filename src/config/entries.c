@@ -49,7 +49,7 @@ struct database_entry *database_create(const char *name)
         return NULL;
     entry->name = memory_strdup(name);
     entry->port = DATABASE_PORT;
-    entry->pool_mode = CONFIG_UNSET;
+    entry->pool_mode = entry->session_state = CONFIG_UNSET;
     entry->pool_size = CONFIG_UNSET;
     entry->min_pool_size = CONFIG_UNSET;
     entry->reserve_pool_size = CONFIG_UNSET;
@@ -89,7 +89,7 @@ struct user_entry *user_create(const char *name)
     entry->name = memory_strdup(name);
     entry->pool_size = CONFIG_UNSET;
     entry->reserve_pool_size = CONFIG_UNSET;
-    entry->pool_mode = CONFIG_UNSET;
+    entry->pool_mode = entry->session_state = CONFIG_UNSET;
     entry->query_wait_timeout = CONFIG_UNSET;
     atomic_init(&entry->references, 1);
     if (entry->name == NULL) {
@@ -333,6 +333,8 @@ static bool set_value(void *place, const struct entry_key *key, const char *valu
         return set_port(place, value, report);
     case ENTRY_POOL_MODE:
         return set_named(place, pool_mode_find(value), "invalid pool mode", value, report);
+    case ENTRY_SESSION_STATE:
+        return set_named(place, session_state_find(value), "invalid session_state", value, report);
     case ENTRY_LOAD_BALANCE:
         return set_named(place, load_balance_hosts_find(value), "invalid load_balance_hosts", value,
                          report);
@@ -395,6 +397,7 @@ bool entry_key_is_set(const struct entry_key *key, const void *entry)
     case ENTRY_PORT:
         return *(const int *)value != DATABASE_PORT;
     case ENTRY_POOL_MODE:
+    case ENTRY_SESSION_STATE:
         return *(const int *)value != CONFIG_UNSET;
     case ENTRY_LOAD_BALANCE:
         return *(const int *)value != LOAD_BALANCE_ROUND_ROBIN;

@@ -54,13 +54,13 @@ const struct entry_keys peer_keys = ENTRY_KEYS("peers", peer_key_table);
 
 /* In the order of their enums, each list closed by NULL. */
 static const char *const pool_mode_names[] = {"session", "transaction", "statement", NULL};
+static const char *const session_state_names[] = {"follow", "reset", "leak", NULL};
 static const char *const load_balance_names[] = {"round-robin", "disable", NULL};
 static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",           "cert",
                                               "hba", "ldap",  "pam",   "scram-sha-256", NULL};
 static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer", "require",
                                              "verify-ca", "verify-full", NULL};
 
-static const char *const session_state_names[] = {"reset", "leak", NULL};
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
 
 static int find_name(const char *const *names, const char *name)
@@ -70,6 +70,11 @@ static int find_name(const char *const *names, const char *name)
             return i;
     }
     return -1;
+}
+
+int session_state_find(const char *name)
+{
+    return find_name(session_state_names, name);
 }
 
 int pool_mode_find(const char *name)
@@ -280,12 +285,12 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_time(value, option, text, error);
     case OPTION_POOL_MODE:
         return set_name(value, pool_mode_names, text, error);
+    case OPTION_SESSION_STATE:
+        return set_name(value, session_state_names, text, error);
     case OPTION_AUTH_TYPE:
         return set_name(value, auth_type_names, text, error);
     case OPTION_TLS_MODE:
         return set_name(value, tls_mode_names, text, error);
-    case OPTION_SESSION_STATE:
-        return set_name(value, session_state_names, text, error);
     case OPTION_DISCONNECT_MODE:
         return set_name(value, disconnect_mode_names, text, error);
     case OPTION_STRING:
@@ -376,12 +381,12 @@ static const char *name_of(const struct config_option *option, const void *value
     switch (option->type) {
     case OPTION_POOL_MODE:
         return pool_mode_names[*(const enum pool_mode *)value];
+    case OPTION_SESSION_STATE:
+        return session_state_names[*(const enum session_state *)value];
     case OPTION_AUTH_TYPE:
         return auth_type_names[*(const enum auth_type *)value];
     case OPTION_TLS_MODE:
         return tls_mode_names[*(const enum tls_mode *)value];
-    case OPTION_SESSION_STATE:
-        return session_state_names[*(const enum session_state *)value];
     case OPTION_DISCONNECT_MODE:
         return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
     case OPTION_SECRET:

@@ -389,6 +389,7 @@ static usec_t time_or(usec_t own, usec_t global)
 /* Stands for whoever is not known: everything is inherited. */
 static const struct database_entry any_database = {
     .pool_mode = CONFIG_UNSET,
+    .session_state = CONFIG_UNSET,
     .pool_size = CONFIG_UNSET,
     .min_pool_size = CONFIG_UNSET,
     .reserve_pool_size = CONFIG_UNSET,
@@ -396,6 +397,7 @@ static const struct database_entry any_database = {
 };
 static const struct user_entry any_user = {
     .pool_mode = CONFIG_UNSET,
+    .session_state = CONFIG_UNSET,
     .pool_size = CONFIG_UNSET,
     .reserve_pool_size = CONFIG_UNSET,
     .query_wait_timeout = CONFIG_UNSET,
@@ -425,6 +427,8 @@ void config_effective(const struct config *config, const struct database_entry *
     *effective = (struct effective){
         .pool_mode = (enum pool_mode)first_set(pool_user->pool_mode, database->pool_mode,
                                                (int)global->pool_mode),
+        .session_state = (enum session_state)first_set(
+            pool_user->session_state, database->session_state, (int)global->session_state),
         .pool_size =
             first_set(pool_user->pool_size, database->pool_size, global->default_pool_size),
         .min_pool_size = first_set(CONFIG_UNSET, database->min_pool_size, global->min_pool_size),

@@ -203,27 +203,6 @@ void wanted_parameters_finish(struct wanted_parameters *wanted)
     *wanted = (struct wanted_parameters){0};
 }
 
-/* As an E'' literal, which means the same under both settings of standard_conforming_strings. */
-static void put_literal(struct bytes *out, const char *text)
-{
-    bytes_text(out, "E'");
-    for (; *text; text++) {
-        if (*text == '\'' || *text == '\\')
-            bytes_u8(out, (uint8_t)*text);
-        bytes_u8(out, (uint8_t)*text);
-    }
-    bytes_u8(out, '\'');
-}
-
-static void put_set_config(struct bytes *out, const char *name, const char *value)
-{
-    bytes_text(out, "pg_catalog.set_config(");
-    put_literal(out, name);
-    bytes_u8(out, ',');
-    put_literal(out, value);
-    bytes_text(out, ",false)");
-}
-
 static int build_encoding_query(const struct wanted_parameters *wanted,
                                 const struct server_parameters *server,
                                 const struct parameter_names *names, struct bytes *out)
@@ -233,28 +212,40 @@ static int build_encoding_query(const struct wanted_parameters *wanted,
         return 0;
     size_t mark = message_begin(out, 'Q');
     bytes_text(out, "SELECT ");
-    put_set_config(out, names->names[CLIENT_ENCODING_SLOT], encoding->value);
+    session_put_set_config(out, names->names[CLIENT_ENCODING_SLOT], encoding->value, false);
     bytes_u8(out, 0);
     message_end(out, mark);
     return 1;
 }
 
+/* Our own statements are not struck by a time limit that the session has (it may be set anew
+ * behind). */
+static const char *put_timeout(struct session_change change, struct bytes *out)
+{
+    if (session_profile_get(change.from, "statement_timeout"))
+        bytes_text(out, "SET LOCAL statement_timeout = 0; ");
+    return "SELECT ";
+}
+
 int wanted_parameters_prefix(const struct wanted_parameters *wanted,
                              const struct server_parameters *server,
-                             const struct parameter_names *names, struct bytes *out)
+                             const struct parameter_names *names, struct session_change change,
+                             struct bytes *out)
 {
     build_query(out, "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE");
     int queries = 1 + build_encoding_query(wanted, server, names, out);
     size_t mark = message_begin(out, 'Q');
-    const char *separator = "SELECT ";
+    const char *separator = put_timeout(change, out);
     for (int i = 0; i < wanted->count; i++) {
         const struct wanted_parameter *item = &wanted->items[i];
         if (item->slot == CLIENT_ENCODING_SLOT || item->hash == server->hashes[item->slot])
             continue;
         bytes_text(out, separator);
-        put_set_config(out, names->names[item->slot], item->value);
+        session_put_set_config(out, names->names[item->slot], item->value, false);
         separator = ", ";
     }
+    if (session_profile_hash(change.from) != session_profile_hash(change.to))
+        session_profile_change(change.from, change.to, &separator, out);
     bytes_text(out, *separator == ',' ? "; COMMIT" : "COMMIT");
     bytes_u8(out, 0);
     message_end(out, mark);

@@ -336,6 +336,8 @@ static enum take take_answer(struct walk *walk, const struct message *message)
         walk->run += message->size;
         break;
     case LEDGER_TO_NOBODY:
+        if (message->type == 'D' && server->events && server->events->row)
+            server->events->row(server, message->body);
         if (!swallow(walk, message->size))
             return TAKE_STOP;
         break;
@@ -359,8 +361,12 @@ static enum take take_answer(struct walk *walk, const struct message *message)
     return TAKE_NEXT;
 }
 
-static bool may_come_in_parts(uint8_t type)
+/* A row in answer to the pooler is looked at as a whole. */
+static bool may_come_in_parts(const struct server *server, uint8_t type)
 {
+    if (type == 'D' && server->events && server->events->row &&
+        !ledger_head_is_clients(&server->ledger))
+        return false;
     return type == 'D' || type == 'd' || type == 'V';
 }
 
@@ -368,7 +374,7 @@ static bool may_come_in_parts(uint8_t type)
 static enum take take_partial(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
-    if (!may_come_in_parts(message->type)) {
+    if (!may_come_in_parts(server, message->type)) {
         if (message->size > ANSWER_WHOLE_MAX)
             return unasked(walk);
         if (!flush_run(walk))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "ledger/session_state.h"
 #include "server_private.h"
 #include "wire/build.h"
 
@@ -45,6 +46,16 @@ void server_move_state(struct server *server, enum server_state next)
     server->state = next;
 }
 
+void server_set_profile(struct server *server, struct session_profile *profile)
+{
+    session_profile_acquire(profile);
+    session_profile_release(server->profile);
+    server->profile = profile;
+    server->dirt &= ~(uint32_t)SESSION_APPLIED;
+    if (profile && profile->disturbs)
+        server->dirt |= SESSION_APPLIED;
+}
+
 static struct server *server_of_release_task(struct loop_task *task)
 {
     return (struct server *)((char *)task - offsetof(struct server, release_task));
@@ -73,6 +84,7 @@ static void run_free_task(struct loop_task *task)
 {
     struct server *server = (struct server *)((char *)task - offsetof(struct server, free_task));
     server_parameters_finish(&server->parameters);
+    session_profile_release(server->profile);
     bytes_finish(&server->borrowed);
     server_statements_finish(&server->statements);
     tls_context_release(server->tls);
@@ -190,7 +202,8 @@ static bool start_reset(struct server *server)
     struct bytes out;
     bytes_init(&out, strlen(query) + 64);
     build_query(&out, query);
-    bool ok = bytes_ok(&out) && ledger_has_room(&server->ledger, 1) &&
+    bool ok = bytes_ok(&out) && server_clean_profile(server) &&
+              ledger_has_room(&server->ledger, 1) &&
               stream_put(&server->stream, out.data, out.size);
     bytes_finish(&out);
     if (!ok) {
@@ -217,7 +230,6 @@ static void forget_owner(struct server *server)
 /* What its owner left is undone. False: there is nothing to wait for. */
 static bool clean_behind_owner(struct server *server, bool must_reset)
 {
-    bool may_clean = server->set->config->settings.session_state == SESSION_STATE_RESET;
     if (!borrowed_return(server)) {
         server_close(server, "its client's statement names could not be closed", NULL);
         return true;
@@ -226,11 +238,10 @@ static bool clean_behind_owner(struct server *server, bool must_reset)
         server->dirt = 0;
         return true;
     }
-    if (server->dirt && may_clean) {
+    if (server->dirt) {
         server_clean(server);
         return true;
     }
-    server->dirt = 0;
     if (!server->ledger.is_unsynced)
         return false;
     borrowed_finish_return(server);

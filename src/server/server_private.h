@@ -26,6 +26,8 @@ void borrowed_finish_return(struct server *server);
 
 /* clean: sends what undoes server->dirt; TESTED until that is answered, or closed. */
 void server_clean(struct server *server);
+/* Sends what undoes a profile, if there is one. False: no memory. */
+bool server_clean_profile(struct server *server);
 
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);

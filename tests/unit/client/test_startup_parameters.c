@@ -9,6 +9,8 @@ Suite *suite_client_startup_parameters(void);
 
 static struct parameter_names names;
 static struct wanted_parameters wanted;
+static struct session_list others;
+static bool takes_others;
 static struct startup_choice choice;
 static struct startup_message message;
 static struct error error;
@@ -18,6 +20,7 @@ static void set_up(void)
     digest_init();
     ck_assert(parameter_names_init(&names, "IntervalStyle"));
     wanted = (struct wanted_parameters){0};
+    takes_others = false;
     error = (struct error){.message = ""};
     message = (struct startup_message){.protocol = PROTOCOL_3_0};
 }
@@ -25,6 +28,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     wanted_parameters_finish(&wanted);
+    session_list_finish(&others);
     parameter_names_finish(&names);
 }
 
@@ -35,7 +39,8 @@ static void ask(const char *name, const char *value)
 
 static bool read_ignoring(const char *ignored)
 {
-    return startup_parameters_read(&message, &names, ignored, &wanted, &choice, &error);
+    struct startup_reading reading = {&names, ignored, &wanted, takes_others ? &others : NULL};
+    return startup_parameters_read(&message, &reading, &choice, &error);
 }
 
 static const char *wanted_of(const char *name)
@@ -103,6 +108,21 @@ START_TEST(another_parameter_is_refused_by_name)
     ck_assert(!read_ignoring(""));
     ck_assert_str_eq(error.message, "unsupported startup parameter: search_path");
     ck_assert_str_eq(choice.refused_value, "secret");
+}
+END_TEST
+
+START_TEST(other_settings_are_kept_where_they_may_follow)
+{
+    ask("user", "ann");
+    ask("options", "-c work_mem=1MB --lock-timeout=2s");
+    ask("work_mem", "3MB");
+    ask("ignored", "4");
+    takes_others = true;
+    ck_assert(read_ignoring("ignored"));
+    ck_assert_int_eq(others.count, 2);
+    ck_assert_str_eq(session_list_get(&others, "work_mem"), "3MB");
+    ck_assert_str_eq(session_list_get(&others, "lock_timeout"), "2s");
+    ck_assert(choice.others_in_options);
 }
 END_TEST
 
@@ -242,6 +262,7 @@ Suite *suite_client_startup_parameters(void)
     tcase_add_test(tests, an_empty_application_name_is_a_value);
     tcase_add_test(tests, extra_tracked_names_are_honoured);
     tcase_add_test(tests, another_parameter_is_refused_by_name);
+    tcase_add_test(tests, other_settings_are_kept_where_they_may_follow);
     tcase_add_test(tests, an_ignored_parameter_is_dropped);
     tcase_add_test(tests, settings_inside_options_are_honoured);
     tcase_add_test(tests, a_parameter_of_its_own_wins_over_options);

@@ -37,7 +37,8 @@ static int prefix(char *text, size_t size)
 {
     uint8_t memory[4096];
     struct bytes out = bytes_over(memory, sizeof(memory));
-    int queries = wanted_parameters_prefix(&wanted, &server, &names, &out);
+    int queries =
+        wanted_parameters_prefix(&wanted, &server, &names, (struct session_change){0}, &out);
     *text = 0;
     for (size_t at = 0; at < out.size;) {
         size_t length = (size_t)memory[at + 3] << 8 | memory[at + 4];
