@@ -9,6 +9,10 @@
 
 struct acceptor *
 acceptor_open(struct workers *workers,
-              struct error *error);                 /* NULL: nothing could be opened that must be */
+              struct error *error); /* NULL: nothing could be opened that must be */
+/* Calls back for each listening socket. */
+void acceptor_each(const struct acceptor *acceptor,
+                   void (*call)(const struct address *address, int fd, void *argument),
+                   void *argument);
 void acceptor_close_tcp(struct acceptor *acceptor); /* shutdown has begun */
 void acceptor_close(struct acceptor *acceptor);     /* all, and frees; NULL is fine */

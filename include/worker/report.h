@@ -12,10 +12,13 @@ enum report_kind {
     REPORT_POOLS,
     REPORT_CLIENTS,
     REPORT_SERVERS,
+    REPORT_SOCKETS, /* listening sockets, clients (also those in login) and servers */
     REPORT_STATS,
     REPORT_DATABASES,
     REPORT_LISTS
 };
+
+#define REPORT_SETTINGS 4
 
 /* One client or server (SHOW CLIENTS, SHOW SERVERS). Texts are copies. */
 struct report_connection {
@@ -32,6 +35,13 @@ struct report_connection {
     char application_name[64];
     int prepared_statements;
     uint64_t id;
+    /* Of the socket (SHOW SOCKETS, FDS). */
+    bool is_listener;
+    int fd, link_fd;
+    uint32_t input_end, input_start, message_left, output_start;
+    size_t output_bytes;
+    char settings[REPORT_SETTINGS][24]; /* client_encoding, standard_conforming_strings, DateStyle,
+                                           TimeZone of a client */
 };
 struct report_pool {
     char database[64], user[128];
@@ -58,6 +68,7 @@ struct report {
     struct report_pool *pools;             /* POOLS, STATS: ordered by database, user */
     size_t count;
     int free_clients, used_clients, login_clients, free_servers, used_servers; /* LISTS */
+    int server_statements, buffers_lent, buffers_free;
 };
 struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind,
                             void (*done)(struct report *, void *), void *argument);

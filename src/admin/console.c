@@ -86,8 +86,8 @@ void console_wait(struct console_session *session, const char *tag)
 
 static const struct show *find_show(const char *word)
 {
-    static const struct show *const parts[] = {show_basic, show_connections, show_pools,
-                                               show_stats};
+    static const struct show *const parts[] = {show_basic, show_connections, show_inside,
+                                               show_pools, show_stats};
     for (size_t i = 0; i < COLUMN_COUNT(parts); i++)
         for (const struct show *show = parts[i]; show->word; show++)
             if (strcasecmp(show->word, word) == 0)
@@ -108,6 +108,10 @@ static void run_show(struct console_session *session, const struct command *comm
     const struct show *show = find_show(command->argument);
     if (!show) {
         console_invalid(session, query);
+        return;
+    }
+    if (show->needs_admin && !session->client->is_admin) {
+        console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
         return;
     }
     if (!show->needs_report) {

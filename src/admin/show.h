@@ -20,6 +20,10 @@
     {                                                                                              \
         name, 23, 4                                                                                \
     }
+#define COLUMN_BYTES(name)                                                                         \
+    {                                                                                              \
+        name, 17, -1                                                                               \
+    }
 #define COLUMN_BIGINT(name)                                                                        \
     {                                                                                              \
         name, 20, 8                                                                                \
@@ -91,13 +95,14 @@ void console_wait(struct console_session *session, const char *tag);
 /* A SHOW word: what it reports, and who writes the rows. */
 struct show {
     const char *word;
-    bool needs_report;
+    bool needs_report, needs_admin;
     enum report_kind kind;
     void (*write)(struct console_session *session, const struct report *report, struct bytes *out);
 };
 
 /* Each file's part of the list of words; ends with a NULL word. */
-extern const struct show show_basic[], show_connections[], show_pools[], show_stats[];
+extern const struct show show_basic[], show_connections[], show_inside[], show_pools[],
+    show_stats[];
 
 void cell_text(struct bytes *out, const char *text); /* NULL: SQL NULL */
 void cell_int(struct bytes *out, int64_t value);

@@ -287,7 +287,10 @@ static void write_help(struct console_session *session, const struct report *rep
     (void)report;
     build_notice(out, SQLSTATE_SUCCESS, "Console usage",
                  "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION"
-                 "\n\tSHOW LISTS|STATE|STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
+                 "\n\tSHOW PEERS|PEER_POOLS"
+                 "\n\tSHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE"
+                 "\n\tSHOW DNS_HOSTS|DNS_ZONES"
+                 "\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
                  "\n\tRELOAD"
                  "\n\tPAUSE [<db>]"
                  "\n\tRESUME [<db>]"

@@ -202,6 +202,15 @@ struct acceptor *acceptor_open(struct workers *workers, struct error *error)
     return acceptor;
 }
 
+void acceptor_each(const struct acceptor *acceptor,
+                   void (*call)(const struct address *address, int fd, void *argument),
+                   void *argument)
+{
+    for (int i = 0; i < acceptor->count; i++)
+        call(listener_address(acceptor->listeners[i]), listener_fd(acceptor->listeners[i]),
+             argument);
+}
+
 void acceptor_close_tcp(struct acceptor *acceptor)
 {
     int kept = 0;

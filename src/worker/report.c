@@ -5,20 +5,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "wire/answer.h"
+#include "report_private.h"
 #include "worker_private.h"
-
-/* What one worker says. Filled in on its thread. */
-struct part {
-    struct mail mail;
-    struct report_of *of;
-    struct worker *worker;
-    struct report_connection *connections;
-    size_t count, capacity;
-    struct report_pool *pools; /* in the order of `of->pools` */
-    int used_clients, free_servers, used_servers;
-    bool failed;
-};
 
 /* Where a pool stands in the report; ordered by address, so that a row is found fast. */
 struct pool_place {
@@ -33,110 +21,8 @@ struct report_of {
     struct pool_place *places;
     size_t pool_count;
     _Atomic int left;
-    struct part parts[];
+    struct report_part parts[];
 };
-
-/* -- connections
- * ------------------------------------------------------------------------------------------------------------
- */
-
-static struct report_connection *add_row(struct part *part)
-{
-    if (part->count == part->capacity) {
-        size_t capacity = part->capacity ? part->capacity * 2 : 64;
-        struct report_connection *rows =
-            memory_resize_array(part->connections, capacity, sizeof(*rows));
-        if (!rows) {
-            part->failed = true;
-            return NULL;
-        }
-        part->connections = rows;
-        part->capacity = capacity;
-    }
-    struct report_connection *row = &part->connections[part->count++];
-    memset(row, 0, sizeof(*row));
-    strcpy(row->replication, "none");
-    return row;
-}
-
-static int64_t realtime_of(usec_t when)
-{
-    return when > 0 ? (clock_realtime() - clock_monotonic() + when) / USEC_PER_SEC : 0;
-}
-
-static void put_addresses(struct report_connection *row, const struct stream *stream,
-                          const struct worker *worker, int local_default)
-{
-    struct address peer, local;
-    (void)worker;
-    if (address_of_peer(&peer, stream->fd)) {
-        address_host_text(&peer, row->address, sizeof(row->address));
-        row->port = address_is_local(&peer) ? local_default : address_port(&peer);
-    }
-    if (address_of_socket(&local, stream->fd)) {
-        address_host_text(&local, row->local_address, sizeof(row->local_address));
-        row->local_port = address_is_local(&local) ? local_default : address_port(&local);
-    }
-    stream_tls_text(stream, row->tls, sizeof(row->tls));
-}
-
-static void put_client(struct part *part, const struct client *client)
-{
-    struct worker *worker = part->worker;
-    usec_t now = loop_now(worker->loop);
-    if (client->state < CLIENT_WELCOME || client->state == CLIENT_CLOSED)
-        return;
-    struct report_connection *row = add_row(part);
-    if (!row)
-        return;
-    const struct parameter_names *names = worker->clients.shared->parameter_names;
-    const char *name =
-        wanted_parameters_get(&client->wanted, parameter_slot(names, "application_name"));
-    snprintf(row->user, sizeof(row->user), "%s", client->user_name);
-    snprintf(row->database, sizeof(row->database), "%s", client->database_name);
-    snprintf(row->state, sizeof(row->state), "%s", client_state_name(client->state));
-    snprintf(row->application_name, sizeof(row->application_name), "%s", name ? name : "");
-    put_addresses(row, &client->stream, worker, worker->clients.config->settings.listen_port);
-    row->connect_time = realtime_of(client->connect_time);
-    row->request_time = realtime_of(client->request_time);
-    bool has_query = client->is_in_request || client->state == CLIENT_CONSOLE;
-    row->wait = has_query && client->query_start > 0 ? now - client->query_start : 0;
-    row->pointer = (uint64_t)(uintptr_t)client;
-    row->link = (uint64_t)(uintptr_t)client->server;
-    int64_t pid = 0, uid;
-    if (client->stream.is_local && address_peer_credentials(client->stream.fd, &pid, &uid))
-        row->remote_pid = (int)pid;
-    row->prepared_statements = client->statements.count;
-    row->id = client->id;
-}
-
-static void put_server(struct part *part, const struct server *server)
-{
-    if (server->state == SERVER_CLOSED || server->state == SERVER_CLOSING)
-        return;
-    struct report_connection *row = add_row(part);
-    if (!row)
-        return;
-    const struct pool *pool = server->member.pool;
-    int slot = parameter_slot(server->set->parameter_names, "application_name");
-    row->is_server = true;
-    snprintf(row->user, sizeof(row->user), "%s", pool->user_name);
-    snprintf(row->database, sizeof(row->database), "%s", pool->key);
-    snprintf(row->state, sizeof(row->state), "%s", server_state_name(server->state));
-    if (server->parameters.values[slot])
-        snprintf(row->application_name, sizeof(row->application_name), "%s",
-                 server->parameters.values[slot]);
-    if (server->stream.fd >= 0)
-        put_addresses(row, &server->stream, part->worker, server->database->port);
-    row->connect_time = realtime_of(server->connect_time);
-    row->request_time = realtime_of(server->request_time);
-    row->close_needed = !pool_member_is_current(&server->member);
-    row->pointer = (uint64_t)(uintptr_t)server;
-    row->link = (uint64_t)(uintptr_t)server->owner;
-    row->remote_pid = (int)server->process;
-    row->prepared_statements = server->statements.count;
-    row->id = server->id;
-}
 
 /* -- pools
  * ------------------------------------------------------------------------------------------------------------------
@@ -164,7 +50,7 @@ static bool take_pools(struct report_of *of, struct registry *registry)
     return true;
 }
 
-static struct report_pool *row_of(struct part *part, const struct pool *pool)
+static struct report_pool *row_of(struct report_part *part, const struct pool *pool)
 {
     const struct report_of *of = part->of;
     const struct pool_place wanted = {.pool = pool};
@@ -175,7 +61,7 @@ static struct report_pool *row_of(struct part *part, const struct pool *pool)
     return place ? &part->pools[place->row] : NULL;
 }
 
-static void count_client(struct part *part, const struct client *client)
+static void count_client(struct report_part *part, const struct client *client)
 {
     struct report_pool *row = client->pool ? row_of(part, client->pool) : NULL;
     if (!row || client->state < CLIENT_WELCOME || client->state >= CLIENT_CONSOLE)
@@ -191,7 +77,7 @@ static void count_client(struct part *part, const struct client *client)
         row->max_wait = wait;
 }
 
-static void count_server(struct part *part, const struct server *server)
+static void count_server(struct report_part *part, const struct server *server)
 {
     struct report_pool *row = row_of(part, server->member.pool);
     if (!row)
@@ -221,7 +107,7 @@ static void count_server(struct part *part, const struct server *server)
     }
 }
 
-static void fill_pools(struct part *part)
+static void fill_pools(struct report_part *part)
 {
     struct report_of *of = part->of;
     struct client *client;
@@ -239,18 +125,26 @@ static void fill_pools(struct part *part)
         count_server(part, server);
 }
 
-static void fill(struct part *part)
+static void count_things(struct report_part *part)
 {
-    struct client *client;
-    struct server *server;
+    const struct worker *worker = part->worker;
+    const struct server *server;
+    part->used_clients = worker->clients.count;
+    part->buffers_lent = worker->loop->buffers.lent_count;
+    part->buffers_free = worker->loop->buffers.free_count;
+    TAILQ_FOREACH (server, &worker->servers.servers, link) {
+        *(server->state == SERVER_IDLE ? &part->free_servers : &part->used_servers) += 1;
+        part->server_statements += server->statements.count;
+    }
+}
+
+static void fill(struct report_part *part)
+{
     switch (part->of->report.kind) {
     case REPORT_CLIENTS:
-        TAILQ_FOREACH (client, &part->worker->clients.clients, link)
-            put_client(part, client);
-        break;
     case REPORT_SERVERS:
-        TAILQ_FOREACH (server, &part->worker->servers.servers, link)
-            put_server(part, server);
+    case REPORT_SOCKETS:
+        report_connections(part, part->of->report.kind);
         break;
     case REPORT_POOLS:
     case REPORT_STATS:
@@ -258,9 +152,7 @@ static void fill(struct part *part)
         break;
     case REPORT_LISTS:
     case REPORT_DATABASES:
-        part->used_clients = part->worker->clients.count;
-        TAILQ_FOREACH (server, &part->worker->servers.servers, link)
-            *(server->state == SERVER_IDLE ? &part->free_servers : &part->used_servers) += 1;
+        count_things(part);
         break;
     }
 }
@@ -281,7 +173,7 @@ static void merge_connections(struct report_of *of, int workers)
         return;
     }
     for (int i = 0; i < workers; i++) {
-        struct part *part = &of->parts[i];
+        struct report_part *part = &of->parts[i];
         if (part->count > 0)
             memcpy(report->connections + report->count, part->connections,
                    part->count * sizeof(*part->connections));
@@ -352,11 +244,15 @@ static void merge(struct report_of *of)
         report->used_clients += of->parts[i].used_clients;
         report->free_servers += of->parts[i].free_servers;
         report->used_servers += of->parts[i].used_servers;
+        report->server_statements += of->parts[i].server_statements;
+        report->buffers_lent += of->parts[i].buffers_lent;
+        report->buffers_free += of->parts[i].buffers_free;
     }
     report->login_clients = client_counts_logging_in_now(report->workers->shared.counts);
     if (report->failed)
         return;
-    if (report->kind == REPORT_CLIENTS || report->kind == REPORT_SERVERS)
+    if (report->kind == REPORT_CLIENTS || report->kind == REPORT_SERVERS ||
+        report->kind == REPORT_SOCKETS)
         merge_connections(of, workers);
     else if (report->kind == REPORT_POOLS || report->kind == REPORT_STATS)
         merge_pools(of, workers);
@@ -372,7 +268,8 @@ static void complete(struct mail *mail, struct loop *loop)
 
 static void answer(struct mail *mail, struct loop *loop)
 {
-    struct part *part = (struct part *)((char *)mail - offsetof(struct part, mail));
+    struct report_part *part =
+        (struct report_part *)((char *)mail - offsetof(struct report_part, mail));
     struct report_of *of = part->of;
     (void)loop;
     if (!of->report.failed)
@@ -396,8 +293,9 @@ struct report *report_start(struct workers *workers, struct loop *loop, enum rep
         of->report.failed = !take_pools(of, workers->shared.registry);
     atomic_store(&of->left, workers->count);
     for (int i = 0; i < workers->count; i++) {
-        struct part *part = &of->parts[i];
-        *part = (struct part){.of = of, .worker = &workers->array[i], .mail.deliver = answer};
+        struct report_part *part = &of->parts[i];
+        *part = (struct report_part){
+            .of = of, .workers = workers, .worker = &workers->array[i], .mail.deliver = answer};
         loop_post(workers->array[i].loop, &part->mail);
     }
     return &of->report;

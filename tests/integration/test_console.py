@@ -9,12 +9,12 @@ from peer import Peer, Refused, query, types
 from pooler import ask_console
 from waiting import SLOW, await_that
 
-TEXT, INT, BIG, NUMERIC = (25, -1), (23, 4), (20, 8), (1700, -1)
+TEXT, INT, BIG, NUMERIC, BYTES = (25, -1), (23, 4), (20, 8), (1700, -1), (17, -1)
 
 
 def columns(text):
     """Column names with the letters of COMPAT §5.3: t text, i int4, q int8, n numeric, T time as text."""
-    kinds = {"t": TEXT, "T": TEXT, "i": INT, "q": BIG, "n": NUMERIC}
+    kinds = {"t": TEXT, "T": TEXT, "i": INT, "q": BIG, "n": NUMERIC, "b": BYTES}
     return [(name, *kinds[kind]) for name, kind in (word.rsplit(":", 1) for word in text.split())]
 
 
@@ -23,6 +23,10 @@ STATISTICS = ("server_assignment_count xact_count query_count received sent xact
 AVERAGES = [{"received": "recv"}.get(name, name) for name in STATISTICS]
 PEERS = ("type:t user:t database:t replication:t state:t addr:t port:i local_addr:t local_port:i connect_time:T request_time:T wait:i "
          "wait_us:i close_needed:i ptr:t link:t remote_pid:i tls:t application_name:t prepared_statements:i id:i")
+BUFFERS = " recv_pos:i pkt_pos:i pkt_remain:i send_pos:i send_remain:i pkt_avail:i send_avail:i"
+PLAIN = {"received": "bytes_received", "sent": "bytes_sent"}
+FAKED = {"client_encoding": "UTF-8", "default_transaction_isolation": "read committed", "standard_conforming_strings": "on", "datestyle": "ISO",
+         "timezone": "GMT"}
 SHOWN = {
     "VERSION": "version:t",
     "CONFIG": "key:t value:t default:t changeable:t",
@@ -35,6 +39,24 @@ SHOWN = {
                  "current_client_connections:i paused:i disabled:i",
     "STATS": "database:t " + " ".join(f"total_{name}:n" for name in STATISTICS) + " " + " ".join(f"avg_{name}:n" for name in AVERAGES),
     "LISTS": "list:t items:i",
+    "STATE": "key:t value:t",
+    "SOCKETS": PEERS + BUFFERS,
+    "ACTIVE_SOCKETS": PEERS + BUFFERS,
+    "USERS": "name:t pool_size:t reserve_pool_size:t pool_mode:t max_user_connections:i current_connections:i "
+             "max_user_client_connections:i current_client_connections:i",
+    "PEERS": "peer_id:i host:t port:i pool_size:i",
+    "PEER_POOLS": "peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i sv_login:i",
+    "MEM": "name:t size:i used:i free:i memtotal:i",
+    "DNS_HOSTS": "hostname:t ttl:q addrs:t",
+    "DNS_ZONES": "zonename:t serial:q count:i",
+    "STATS_TOTALS": "database:t " + " ".join(f"{PLAIN.get(name, name)}:n" for name in STATISTICS),
+    "STATS_AVERAGES": "database:t " + " ".join(f"{'avg_' if name in STATISTICS[-4:] else ''}{PLAIN.get(name, name)}:n" for name in STATISTICS),
+    "TOTALS": "name:t value:n",
+    **{name: f"{name}:t" for name in FAKED},
+}
+FOR_ADMINS = {
+    "FDS": "fd:i task:t user:t database:t addr:t port:i cancel:q link:i client_encoding:t std_strings:t datestyle:t timezone:t password:t "
+           "scram_client_key:b scram_server_key:b",
 }
 
 
@@ -48,11 +70,73 @@ def console(shared_pooler):
     return pooler
 
 
-@pytest.mark.parametrize("what", list(SHOWN))
+@pytest.mark.parametrize("what", list(SHOWN | FOR_ADMINS))
 def test_columns_types_and_tag(console, what):
     table = console.console(f"SHOW {what}")
-    assert table.columns == columns(SHOWN[what])
+    assert table.columns == columns((SHOWN | FOR_ADMINS)[what])
     assert table.tag == "SHOW"
+
+
+def test_help_is_a_notice_that_names_what_there_is(console):
+    table = console.console("SHOW HELP")
+    assert table.tag == "SHOW" and not table.columns and not table.rows
+    notice = table.notices[0]
+    assert (notice["S"], notice["C"], notice["M"]) == ("NOTICE", "00000", "Console usage")
+    named = set(word for line in notice["D"].splitlines() if "SHOW " in line for word in line.split("SHOW ")[1].split("|"))
+    assert {name for name in SHOWN | FOR_ADMINS if name.isupper()} <= named
+
+
+def test_faked_settings(console):
+    for name, value in FAKED.items():
+        assert console.console(f"SHOW {name}").rows == [{name: value}]
+
+
+def test_totals_and_memory_have_pgbouncers_rows(console):
+    names = [{"received": "client_bytes", "sent": "server_bytes", "client_parse_count": "ps_client_parse_count",
+              "server_parse_count": "ps_server_parse_count", "bind_count": "ps_bind_count"}.get(name, name) for name in STATISTICS]
+    assert [row["name"] for row in console.show("TOTALS")] == [f"{kind}_{name}" for kind in ("total", "avg") for name in names]
+    rows = {row["name"]: row for row in console.show("MEM")}
+    assert list(rows) == ("user_cache credentials_cache db_cache peer_cache peer_pool_cache pool_cache outstanding_request_cache server_cache "
+                          "client_cache iobuf_cache var_list_cache server_prepared_statement_cache").split()
+    assert int(rows["client_cache"]["used"]) >= 1 and int(rows["pool_cache"]["used"]) >= 1
+    assert all(int(row["memtotal"]) == int(row["size"]) * (int(row["used"]) + int(row["free"])) for row in rows.values())
+
+
+def test_sockets_have_those_in_login_too(pooler, worker_threads):
+    under_test = pooler(worker_threads=worker_threads)
+    with under_test.peer() as idle, under_test.peer() as busy, under_test.open() as fresh:
+        busy.send(query("begin"))
+        fresh.send(b"\0")  # half a length
+        wanted = ["cl_active", "cl_active", "cl_active", "cl_login", "sv_active"]
+        await_that(lambda: sorted(row["state"] for row in under_test.show("SOCKETS")) == wanted, 5)
+        rows = under_test.show("SOCKETS")
+        assert {row["user"] for row in rows if row["state"] == "cl_login"} == {"(nouser)"}
+        assert [row["pkt_avail"] for row in under_test.show("ACTIVE_SOCKETS") if row["state"] == "cl_login"] == ["1"]
+
+
+def test_descriptors_are_shown_without_secrets(pooler):
+    under_test = pooler(worker_threads=4)
+    with under_test.peer() as peer:
+        peer.value("select 1")
+        peer.ask(query("begin"))
+        rows = under_test.show("FDS")
+        tasks = {task: [row for row in rows if row["task"] == task] for task in ("pooler", "client", "server")}
+        assert len(tasks["pooler"]) == 2 and {row["addr"] for row in tasks["pooler"]} == {"127.0.0.1", "unix"}
+        client, server = next(row for row in tasks["client"] if row["user"] == "alice"), tasks["server"][0]
+        assert client["link"] == server["fd"] and server["link"] == client["fd"]
+        for row in tasks["client"] + tasks["server"]:
+            assert row["password"] == "****" and row["cancel"] == "0" and row["scram_client_key"] is None and row["scram_server_key"] is None
+    with pytest.raises(Refused) as refused:
+        under_test.console("SHOW FDS", user="watcher")
+    assert refused.value.text == "admin access needed"
+
+
+def test_names_that_were_looked_up(pooler, cluster):
+    under_test = pooler(databases={"app": f"host=localhost port={cluster.port} dbname=app"})
+    with under_test.peer() as peer:
+        peer.value("select 1")
+    row = under_test.show("DNS_HOSTS")[0]
+    assert row["hostname"] == "localhost" and 0 <= int(row["ttl"]) <= 15 and "127.0.0.1:0" in row["addrs"].split(",")
 
 
 @pytest.mark.parametrize("text", ["show pools", "SHOW pools;", "  Show\tPOOLS ;  ", 'SHOW "pools"', "SELECT pools"])

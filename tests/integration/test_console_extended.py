@@ -7,8 +7,8 @@ from peer import Peer, bind, close_portal, close_statement, describe_portal, des
 from waiting import await_that
 
 SYNC, FLUSH = message("S"), message("H")
-TABLES = ("VERSION", "STATE", "CONFIG", "DATABASES", "POOLS", "CLIENTS", "SERVERS", "USERS", "LISTS", "STATS", "STATS_TOTALS",
-          "STATS_AVERAGES", "TOTALS")
+TABLES = ("VERSION", "STATE", "CONFIG", "DATABASES", "POOLS", "CLIENTS", "SERVERS", "USERS", "LISTS", "STATS", "STATS_TOTALS", "FDS", "SOCKETS",
+          "MEM", "DNS_HOSTS", "PEERS", "STATS_AVERAGES", "TOTALS", "timezone")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,23 @@
+/* What report and report_connections share: one worker's part of a report. */
+#pragma once
+#include "worker/report.h"
+
+struct report_of;
+
+/* What one worker says. Filled in on its thread. */
+struct report_part {
+    struct mail mail;
+    struct report_of *of;
+    struct workers *workers;
+    struct worker *worker;
+    struct report_connection *connections;
+    size_t count, capacity;
+    struct report_pool *pools; /* in the order of `of->pools` */
+    int used_clients, free_servers, used_servers, server_statements;
+    int buffers_lent, buffers_free;
+    bool failed;
+};
+
+/* Adds the rows of this worker's clients, servers, or both (and of the listening sockets, which are
+ * worker 0's). */
+void report_connections(struct report_part *part, enum report_kind kind);
