@@ -1,4 +1,4 @@
-"""The own test suites of lib/pq and pgx, from Debian's source packages: a test that passes on PostgreSQL passes through
+"""The own test suites of lib/pq, pgconn and pgx, from Debian's source packages: a test that passes on PostgreSQL passes through
 transaction mode. Each test is a process of its own, so that one that hangs or panics takes no other with it."""
 
 import os
@@ -9,7 +9,7 @@ import pytest
 from places import exceptions
 
 SOURCES = "/usr/share/gocode/src"
-SUITES = {"pq": "github.com/lib/pq", "pgx": "github.com/jackc/pgx/v4", "pgxpool": "github.com/jackc/pgx/v4/pgxpool"}
+SUITES = {"pq": "github.com/lib/pq", "pgconn": "github.com/jackc/pgconn", "pgx": "github.com/jackc/pgx/v4", "pgxpool": "github.com/jackc/pgx/v4/pgxpool"}
 GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "-vet=off", "GOPROXY": "off"}
 
 
@@ -25,7 +25,8 @@ def build(directory, suite):
 def passes(place, program, test, directory):
     """Whether a test passes at a place, and what it said. A skipped test does not."""
     try:
-        done = place.run(program, "-test.v", "-test.run", f"^{test}$", seconds=8, directory=directory, PGX_TEST_DATABASE="dbname=app")
+        done = place.run(program, "-test.v", "-test.run", f"^{test}$", seconds=8, directory=directory, PGX_TEST_DATABASE="dbname=app",
+                         PGX_TEST_CONN_STRING="dbname=app")
     except subprocess.TimeoutExpired:
         return False, "hangs"
     return done.returncode == 0 and f"--- PASS: {test}" in done.stdout, done.stdout[-1500:]
