@@ -100,6 +100,7 @@ struct client {
     bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
     bool said_terminate; /* what it asked before may run to its end, as on PostgreSQL */
+    bool is_repeating;   /* its request is sent again when the first run of it has ended */
     bool is_over_time;   /* query_timeout has cancelled what runs; its end is awaited */
     bool was_notified;   /* query_wait_notify was said for this wait */
     uint32_t told_lost;  /* kinds of session state of which it knows that they are lost: enum
@@ -187,6 +188,11 @@ void unnamed_finish(struct client *client);
 
 /* client/statement_limits: the error that statement_limit_refuse provoked has come. */
 void statement_limit_tell(struct client *client, uint8_t limit);
+
+/* client/replay: a request that had no effect is sent again. A stale statement has made it fail;
+ * the ReadyForQuery of that has come. */
+void replay_begin(struct client *client);
+void replay_ready(struct client *client);
 
 /* client/statement_mode: no transaction may outlive its ReadyForQuery.
  * The client is told (an ERROR behind what its statements were answered), the server gets a

@@ -142,7 +142,19 @@ static inline bool ledger_is_empty(const struct ledger *ledger)
 {
     return ledger->settled == ledger->tail;
 }
+/* Something was sent that is not answered yet. */
+static inline bool ledger_is_owing(const struct ledger *ledger)
+{
+    return ledger->head != ledger->tail;
+}
 bool ledger_is_free(const struct ledger *ledger);
+/* The oldest thing owed is the client's Bind or Describe in a Sync unit that began outside of a
+ * transaction, and nothing was sent behind that unit: if it fails, the unit has had no effect, and
+ * may be sent again. */
+bool ledger_may_repeat(const struct ledger *ledger);
+/* The unit in which an error came just now is asked again: its ReadyForQuery is the pooler's.
+ * False: its Sync is still to be sent. */
+bool ledger_swallow_sync(struct ledger *ledger);
 /* The client has left: what is owed to it is for nobody. `disown` (with `argument`) is given each
  * tag that waits for its answer, and returns what still has to hear of it, or NULL. */
 void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),

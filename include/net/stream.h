@@ -62,12 +62,14 @@ struct stream {
     struct event *event;
     int fd; /* -1: closed */
     uint32_t in_start, in_end;
+    uint32_t kept_start;           /* with is_kept: where the bytes begin that may be taken back */
     uint32_t in_wanted;            /* room asked for with stream_want; 0: any */
     struct buffer *in;             /* NULL: no bytes */
     struct stream_output *output;  /* NULL: nothing this turn */
     bool is_readable, is_writable; /* sticky */
     bool is_paused;                /* the owner does not want input */
     bool is_lent;                  /* spans of this turn point into `in` */
+    bool is_kept;                  /* consumed bytes stay in `in` (stream_keep) */
     bool peer_closed;              /* FIN seen, or writing failed; not yet told */
     bool is_connecting, is_handshaking, is_closed, closed_told, is_local;
     bool handshake_is_server; /* we are the accepting side */
@@ -135,6 +137,21 @@ static inline struct span stream_input(const struct stream *stream)
 /* Takes `size` bytes off the front (they stay in memory until the end of the turn if they were
  * forwarded). */
 void stream_consume(struct stream *stream, size_t size);
+/* What is consumed from here on (there is unread input) stays in memory and can be taken back,
+ * until stream_forget, or until a read needs its room. */
+static inline void stream_keep(struct stream *stream)
+{
+    stream->kept_start = stream->in_start;
+    stream->is_kept = stream->in != NULL;
+}
+static inline bool stream_is_kept(const struct stream *stream)
+{
+    return stream->is_kept;
+}
+/* Takes back all that was consumed since stream_keep (it is kept): unread input begins there again.
+ * Offered only when somebody asks for it, or more comes. */
+void stream_rewind(struct stream *stream);
+void stream_forget(struct stream *stream);
 /* Asks that `size` unread bytes shall fit contiguously (a message that must lie whole): the buffer
  * grows at the next read. */
 void stream_want(struct stream *stream, size_t size);

@@ -61,6 +61,11 @@ struct server_events {
     /* An error came that the owner had provoked; it is not forwarded. `error`: the owner's number.
      */
     void (*provoked)(struct server *server, uint8_t error);
+    /* A statement of ours was stale, and the owner's unit has failed with it, before anything that
+     * the owner could have seen: the unit's answers are swallowed from here on, and the owner,
+     * which still has what it sent, sends it again when ready(ours) tells that the server stands.
+     */
+    void (*repeat)(struct server *server);
     /* A CommandComplete that changes what the client may rely on: "DEALLOCATE ALL", "DISCARD ALL".
      */
     void (*forgot_statements)(struct server *server);
@@ -137,7 +142,9 @@ struct server {
     struct pool_waiter *moving_to;
     bool owner_holds;  /* the owner waits for the ledger to move: progress() after each input */
     bool has_moved_in; /* arrived this turn: looked at before use */
-    bool was_used;     /* by a client */
+    bool may_repeat; /* nothing was answered yet of what the owner sent; `peer` is set, and keeps it
+                      */
+    bool was_used;   /* by a client */
     bool ends_transactions; /* the owner is told of those left open, before its client is */
     bool end_was_seen;      /* its FIN or reset came */
 };
@@ -171,6 +178,12 @@ bool server_attach(struct server *server, const struct server_events *events, vo
  * mode's reset first if `must_reset`; not clean: closed, `reason` in the log ("client disconnect
  * while server was not ready", ...). */
 void server_detach(struct server *server, bool must_reset, const char *reason);
+/* The owner has an answer, or is about to: its request is not sent again. */
+static inline void server_forget_request(struct server *server)
+{
+    server->may_repeat = false;
+    stream_forget(server->peer);
+}
 /* server/recover: the owner has left in the middle of something (its tags in the ledger are
  * disowned already). The server is cleared up within client_gone_timeout and then goes the way of
  * server_detach; what cannot be cleared up (half a message, a broken server) is closed. */

@@ -138,7 +138,11 @@ static bool take(struct client *client, struct server *server)
     if (client->is_session_mode)
         server->ledger.unnamed = LEDGER_UNNAMED_UNKNOWN; /* for who has it next */
     client->unit_has_begun = false;
-    client->flush_was_sent = client->withheld_sync = false;
+    client->flush_was_sent = client->withheld_sync = client->is_repeating = false;
+    if (!client->is_session_mode) {
+        stream_keep(&client->stream);
+        server->may_repeat = true;
+    }
     client_move_state(client, CLIENT_ACTIVE);
     attach_arm(client);
     if (attach_send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
@@ -347,6 +351,19 @@ void attach_leave(struct client *client, const char *reason)
  * ------------------------------------------------------------------------------------------------------
  */
 
+/* What a client has an answer to is not sent again. */
+static void say_answer(struct client *client, struct server *server, uint8_t type)
+{
+    uint8_t answer[] = {type, 0, 0, 0, 4};
+    bool is_all = !ledger_is_owing(&server->ledger);
+    if (server->may_repeat && is_all)
+        stream_keep(&client->stream);
+    else if (server->may_repeat)
+        server_forget_request(server);
+    if (!stream_put(&client->stream, answer, sizeof(answer)))
+        client_close(client, "out of memory");
+}
+
 static void settled(struct server *server, const struct ledger_entry *entry)
 {
     struct client *client = server->owner;
@@ -354,10 +371,8 @@ static void settled(struct server *server, const struct ledger_entry *entry)
     if (entry->tag)
         statement_delta_settle(entry->tag, done, &client->statements, &client->set->statements,
                                &server->statements);
-    uint8_t answer[] = {entry->answer, 0, 0, 0, 4};
-    if (entry->action == LEDGER_SYNTHESIZE && done &&
-        !stream_put(&client->stream, answer, sizeof(answer)))
-        client_close(client, "out of memory");
+    if (entry->action == LEDGER_SYNTHESIZE && done)
+        say_answer(client, server, entry->answer);
     retry_cancel(client);
 }
 
@@ -388,6 +403,10 @@ static void ready(struct server *server, bool ours)
     if (ours && client->awaits_rollback) {
         if (client->is_statement_mode && !statement_mode_rolled_back(client))
             return;
+    } else if (ours && client->is_repeating) {
+        replay_ready(client);
+        retry_cancel(client);
+        return;
     } else if (ours) {
         if (client->virtual_failure && !virtual_failure_opened(client))
             return;
@@ -424,6 +443,11 @@ static const char *client_name(struct server *server, const void *tag, const cha
     if (delta && delta->kind == DELTA_CALLED)
         return delta->name;
     return client_statements_name_of(&client->statements, server_name);
+}
+
+static void repeat(struct server *server)
+{
+    replay_begin(server->owner);
 }
 
 static void provoked(struct server *server, uint8_t error)
@@ -467,6 +491,7 @@ const struct server_events attach_server_events = {
     .ready = ready,
     .left_open = left_open,
     .progress = progress,
+    .repeat = repeat,
     .provoked = provoked,
     .forgot_statements = forgot_statements,
     .client_name = client_name,

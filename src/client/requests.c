@@ -353,7 +353,8 @@ static bool is_held(struct client *client, const struct message *message)
     if (client->unit_has_begun || server->ledger.copy_in)
         return false;
     if (client->prefix_left > 0)
-        return server->ledger.syncs > client->prefix_left || must_wait_for_prefix(client, message);
+        return client->is_repeating || server->ledger.syncs > client->prefix_left ||
+               must_wait_for_prefix(client, message);
     if (client->is_statement_mode)
         return server->ledger.syncs > 0; /* each unit must be seen to end its transaction */
     /* Others wait: what is pipelined behind goes on after they had their turn (MECHANISMS §5.3). */

@@ -352,6 +352,27 @@ bool ledger_head_is_clients(const struct ledger *ledger)
     return action == LEDGER_FORWARD || action == LEDGER_LEFT;
 }
 
+bool ledger_may_repeat(const struct ledger *ledger)
+{
+    const struct ledger_entry *entry = &ledger->entries[ledger->head % LEDGER_ENTRIES];
+    if (ledger->head == ledger->tail || ledger->status != 'I' || ledger->doubtful_syncs > 0 ||
+        ledger->copy_in || entry->action != LEDGER_FORWARD ||
+        (entry->kind != LEDGER_BIND && entry->kind != LEDGER_DESCRIBE))
+        return false;
+    for (uint32_t i = ledger->head + 1; i != ledger->tail; i++)
+        if (ends_in_ready(ledger->entries[i % LEDGER_ENTRIES].kind))
+            return ledger->entries[i % LEDGER_ENTRIES].kind == LEDGER_SYNC && i + 1 == ledger->tail;
+    return true;
+}
+
+bool ledger_swallow_sync(struct ledger *ledger)
+{
+    struct ledger_entry *head = head_of(ledger);
+    if (head)
+        head->action = LEDGER_SWALLOW;
+    return head != NULL;
+}
+
 void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
                    void *argument)
 {

@@ -107,7 +107,7 @@ bool stream_connect(struct stream *stream, struct loop *loop, const struct addre
 static void leave_lent_input(struct stream *stream)
 {
     loop_cancel_task(stream->loop, &stream->lent_task);
-    stream->is_lent = false;
+    stream->is_lent = stream->is_kept = false;
     stream->loop->lent_streams--;
     SLIST_INSERT_HEAD(&stream->loop->spent, stream->in, link);
     stream->in = NULL;
@@ -183,6 +183,23 @@ void stream_consume(struct stream *stream, size_t size)
 {
     assert(size <= stream_unread(stream));
     stream_take_off(stream, size);
+}
+
+void stream_rewind(struct stream *stream)
+{
+    assert(stream->is_kept);
+    stream->in_start = stream->kept_start;
+    stream->in_wanted = 0;
+    stream->is_kept = false;
+}
+
+void stream_forget(struct stream *stream)
+{
+    if (!stream->is_kept)
+        return;
+    stream->is_kept = false;
+    if (stream->in_start == stream->in_end && !stream->is_lent)
+        stream_return_input(stream);
 }
 
 void stream_want(struct stream *stream, size_t size)

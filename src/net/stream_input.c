@@ -86,6 +86,7 @@ static bool replace_input(struct stream *stream, size_t capacity)
     if (stream->in != NULL && unread > 0)
         memcpy(larger->data, stream->in->data + stream->in_start, unread);
     stream_return_input(stream);
+    stream->is_kept = false;
     stream->in = larger;
     stream->in_start = 0;
     stream->in_end = (uint32_t)unread;
@@ -111,6 +112,7 @@ static bool make_more_room(struct stream *stream)
     if (stream->in_start > 0 && (in->capacity - stream->in_end < in->capacity / 2 ||
                                  in->capacity - stream->in_start < stream->in_wanted)) {
         size_t unread = stream_unread(stream);
+        stream->is_kept = false;
         memmove(in->data, in->data + stream->in_start, unread);
         stream->in_start = 0;
         stream->in_end = (uint32_t)unread;
@@ -276,7 +278,7 @@ static void take_input(struct stream *stream)
     if ((stream->received > before || (stream->must_offer && stream_unread(stream) > 0)) &&
         !offer_input(stream))
         return;
-    if (stream->in != NULL && stream->in_start == stream->in_end && !stream->is_lent)
+    if (stream->in != NULL && stream->in_start == stream->in_end && !stream_needs_input(stream))
         stream_return_input(stream);
     if (verdict != TRANSPORT_DRY)
         go_on_reading(stream, verdict);

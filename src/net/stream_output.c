@@ -357,6 +357,6 @@ void stream_run_unlend(struct loop_task *task)
 
     stream->is_lent = false;
     stream->loop->lent_streams--;
-    if (stream->in != NULL && stream->in_start == stream->in_end)
+    if (stream->in != NULL && stream->in_start == stream->in_end && !stream->is_kept)
         stream_return_input(stream);
 }

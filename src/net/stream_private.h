@@ -19,6 +19,12 @@ static inline bool stream_is_starting(const struct stream *stream)
     return stream->is_connecting || stream->is_handshaking;
 }
 
+/* The input buffer stays, even if nothing unread is in it. */
+static inline bool stream_needs_input(const struct stream *stream)
+{
+    return stream->is_lent || stream->is_kept;
+}
+
 static inline void stream_return_input(struct stream *stream)
 {
     buffer_return(&stream->loop->buffers, stream->in);
@@ -30,7 +36,7 @@ static inline void stream_take_off(struct stream *stream, size_t size)
 {
     stream->in_start += (uint32_t)size;
     stream->in_wanted = 0;
-    if (stream->in_start == stream->in_end && !stream->is_lent && stream->in != NULL)
+    if (stream->in_start == stream->in_end && !stream_needs_input(stream) && stream->in != NULL)
         stream_return_input(stream);
     if (stream->is_readable && !stream->is_paused)
         loop_again(stream->loop, &stream->again_task);

@@ -35,6 +35,8 @@ static bool flush_run(struct walk *walk)
         stream_consume(&server->stream, size);
         return true;
     }
+    if (server->may_repeat)
+        server_forget_request(server);
     if (stream_forward(server->peer, &server->stream, size))
         return true;
     server_close(server, "out of memory", NULL);
@@ -253,14 +255,41 @@ static bool pass_error_on(struct walk *walk, const struct message *message,
     return false;
 }
 
+/* Nothing of the owner's request has had an effect or an answer: it may be asked again. */
+static bool may_repeat(const struct walk *walk)
+{
+    const struct server *server = walk->server;
+    return server->may_repeat && walk->run == 0 && server->peer && stream_is_kept(server->peer) &&
+           !server->request_is_partial && ledger_may_repeat(&server->ledger);
+}
+
+/* The error, and what is skipped behind it, is for nobody (MECHANISMS §3.5). */
+static enum take repeat(struct walk *walk, const struct message *message)
+{
+    struct server *server = walk->server;
+    if (!swallow(walk, message->size))
+        return TAKE_STOP;
+    ledger_match(&server->ledger, 'E', 0);
+    if (!after_match(walk))
+        return TAKE_STOP;
+    server->may_repeat = false;
+    server->events->repeat(server);
+    return TAKE_NEXT;
+}
+
 static enum take take_error(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
     struct error_response error;
     if (!error_response_read(message->body, &error))
         return unasked(walk);
-    if (tells_of_stale_statement(&error))
+    if (tells_of_stale_statement(&error)) {
         server_statements_mark_stale(&server->statements);
+        if (may_repeat(walk))
+            return repeat(walk, message);
+    }
+    if (server->may_repeat)
+        server_forget_request(server);
     bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
     if (is_fatal)
         server->must_close = true;
@@ -361,6 +390,33 @@ static enum take take_answer(struct walk *walk, const struct message *message)
     return TAKE_NEXT;
 }
 
+/* ParameterDescription. Behind it the error of a stale statement may stand, and then nothing of the
+ * Describe is for the client. False: it is an answer like others. */
+static bool take_parameters(struct walk *walk, const struct message *message, enum take *take)
+{
+    struct server *server = walk->server;
+    struct span input = stream_input(&server->stream);
+    struct message next;
+    struct error_response error;
+    if (!may_repeat(walk))
+        return false;
+    input.data += message->size;
+    input.size -= message->size;
+    enum message_verdict state = message_peek(input.data, input.size, ANSWER_WHOLE_MAX, &next);
+    bool is_error = state != MESSAGE_NONE && state != MESSAGE_BAD && next.type == 'E';
+    if (state == MESSAGE_NONE || (state == MESSAGE_PARTIAL && is_error)) {
+        size_t more = is_error ? next.size : MESSAGE_HEAD;
+        stream_want(&server->stream, message->size + more);
+        *take = TAKE_STOP;
+        return true;
+    }
+    if (!is_error || !error_response_read(next.body, &error) || !tells_of_stale_statement(&error))
+        return false;
+    ledger_match(&server->ledger, 't', 0);
+    *take = swallow(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
+    return true;
+}
+
 /* A row in answer to the pooler is looked at as a whole. */
 static bool may_come_in_parts(const struct server *server, uint8_t type)
 {
@@ -392,6 +448,7 @@ static enum take take_partial(struct walk *walk, const struct message *message)
 
 static enum take take_whole(struct walk *walk, const struct message *message)
 {
+    enum take take;
     switch (message->type) {
     case 'Z':
         return take_ready(walk, message);
@@ -401,6 +458,10 @@ static enum take take_whole(struct walk *walk, const struct message *message)
     case 'S':
     case 'A':
         return take_async(walk, message);
+    case 't':
+        if (take_parameters(walk, message, &take))
+            return take;
+        __attribute__((fallthrough));
     default:
         return take_answer(walk, message);
     }

@@ -245,6 +245,8 @@ void server_kill(struct server *server, const char *reason)
 
 void server_recover(struct server *server, const struct server_leaver *leaver)
 {
+    if (server->may_repeat)
+        server_forget_request(server);
     server->events = &recovery_events;
     server->owner = NULL;
     server->peer = NULL;

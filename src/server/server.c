@@ -220,6 +220,8 @@ static bool start_reset(struct server *server)
 
 static void forget_owner(struct server *server)
 {
+    if (server->may_repeat)
+        server_forget_request(server);
     server->owner = NULL;
     server->events = NULL;
     server->ends_transactions = false;

@@ -242,7 +242,7 @@ def test_a_close_that_is_skipped_behind_a_parse_leaves_the_name(one_server):
 
 
 def test_a_stale_plan_heals(pooler, cluster):
-    """After a change of the table's columns at most one client is told; everybody's next use is right."""
+    """After a change of the table's columns nobody is told; everybody's next use is right."""
     under_test = pooler(default_pool_size=1, max_prepared_statements=20)
     cluster.run("drop table if exists changing; create table changing (a int); grant all on changing to public; insert into changing values (1)")
     with under_test.peer() as one, under_test.peer() as other:
@@ -252,7 +252,7 @@ def test_a_stale_plan_heals(pooler, cluster):
             assert rows(peer.ask(run("all_of_it"))) == ["1"]
             peer.ask(run("more_of_it"))
         cluster.run("alter table changing add b int")
-        assert errors(one.ask(run("all_of_it"))) == ["0A000"]
+        assert rows(one.ask(run("all_of_it"))) == ["1"]
         for peer in (other, one):
             answers = peer.ask(bind(statement="all_of_it"), describe_portal(), execute(), SYNC)
             assert types(answers) == "2TDCZ" and len(answers[1].columns) == 2
@@ -280,7 +280,6 @@ def test_a_statement_removed_behind_our_back_heals(pooler):
     with under_test.peer() as one:
         one.ask(parse("select 'there'", "removed"), SYNC)
         one.ask(query("do $$ begin execute 'deallocate all'; end $$"))
-        assert errors(one.ask(run("removed"))) in (["26000"], [])
         assert rows(one.ask(run("removed"))) == ["there"]
 
 

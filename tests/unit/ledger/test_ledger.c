@@ -634,6 +634,68 @@ START_TEST(a_provoked_error_is_known_while_it_is_owed_to_the_client)
 }
 END_TEST
 
+START_TEST(a_unit_whose_first_message_fails_may_be_sent_again)
+{
+    ask_ours(LEDGER_QUERY);
+    ask_ours(LEDGER_PARSE);
+    ask(LEDGER_BIND);
+    ask(LEDGER_EXECUTE);
+    ck_assert(!ledger_may_repeat(&ledger));
+    ready('I');
+    answer('1');
+    ck_assert(ledger_may_repeat(&ledger));
+    ask(LEDGER_SYNC);
+    ck_assert(ledger_may_repeat(&ledger));
+    answer('E');
+    ck_assert(ledger_swallow_sync(&ledger));
+    ck_assert_int_eq(ready('I'), LEDGER_READY_OURS);
+    ck_assert(ledger_is_free(&ledger));
+}
+END_TEST
+
+START_TEST(a_unit_that_fails_before_its_sync_was_sent_may_be_sent_again)
+{
+    ask(LEDGER_DESCRIBE);
+    answer('t');
+    ck_assert(ledger_may_repeat(&ledger));
+    answer('E');
+    ck_assert(!ledger_swallow_sync(&ledger));
+}
+END_TEST
+
+START_TEST(a_unit_in_a_transaction_is_not_sent_again)
+{
+    ask(LEDGER_QUERY);
+    answer('C');
+    ready('T');
+    ask_batch();
+    answer('1');
+    ck_assert(!ledger_may_repeat(&ledger));
+}
+END_TEST
+
+START_TEST(a_unit_with_more_behind_it_is_not_sent_again)
+{
+    ask(LEDGER_BIND);
+    ask(LEDGER_SYNC);
+    ask(LEDGER_PARSE);
+    ck_assert(!ledger_may_repeat(&ledger));
+    begin();
+    ask(LEDGER_BIND);
+    ask(LEDGER_QUERY);
+    ck_assert(!ledger_may_repeat(&ledger));
+}
+END_TEST
+
+START_TEST(what_is_no_bind_and_no_describe_is_not_sent_again)
+{
+    ck_assert(!ledger_may_repeat(&ledger));
+    ask(LEDGER_EXECUTE);
+    ask(LEDGER_SYNC);
+    ck_assert(!ledger_may_repeat(&ledger));
+}
+END_TEST
+
 Suite *suite_ledger_ledger(void)
 {
     const TTest *const tests[] = {
@@ -685,6 +747,11 @@ Suite *suite_ledger_ledger(void)
         a_query_of_ours_drops_only_what_the_server_holds,
         a_swallowed_parse_may_fail_and_nobody_hears_of_it,
         a_provoked_error_is_known_while_it_is_owed_to_the_client,
+        a_unit_whose_first_message_fails_may_be_sent_again,
+        a_unit_that_fails_before_its_sync_was_sent_may_be_sent_again,
+        a_unit_in_a_transaction_is_not_sent_again,
+        a_unit_with_more_behind_it_is_not_sent_again,
+        what_is_no_bind_and_no_describe_is_not_sent_again,
     };
     Suite *suite = suite_create("ledger/ledger");
     TCase *all = tcase_create("all");

@@ -1,0 +1,189 @@
+"""A request is sent again, unseen, where its first run cannot have had an effect: stale statements heal (PITFALLS row 7)."""
+
+import pytest
+
+from peer import (FLUSH, SYNC, bind, close_statement, describe_portal, describe_statement, execute, parse, query, types)
+
+
+def rows(messages):
+    return [message.row[0].decode() for message in messages if message.type == "D"]
+
+
+def errors(messages):
+    return [message.fields["C"] for message in messages if message.type == "E"]
+
+
+def run(name, *parameters):
+    return bind(*parameters, statement=name) + execute() + SYNC
+
+
+@pytest.fixture(params=[1, 2], ids=["one server", "two servers"])
+def pool(request, pooler):
+    return pooler(default_pool_size=request.param, max_prepared_statements=20, worker_threads=1)
+
+
+@pytest.fixture
+def table(cluster):
+    cluster.run("drop table if exists changing; create table changing (a int); grant all on changing to public;"
+                "insert into changing values (1)")
+
+    class Table:
+        columns = 1
+
+        def change(self):
+            """The plans of `select * from changing` are stale from now on."""
+            self.columns += 1
+            cluster.run(f"alter table changing add c{self.columns} int")
+
+    return Table()
+
+
+@pytest.fixture
+def both(pool, table):
+    """Two clients, whose statements every server holds: while the first is in a transaction the second has another server."""
+    one, two = pool.peer(), pool.peer()
+    for peer in (one, two):
+        assert types(peer.ask(parse("select * from changing", "all_of_it"), SYNC)) == "1Z"
+    yield one, two
+    one.leave()
+    two.leave()
+
+
+def warm(pool, one, two):
+    """Every server holds the statement and its plan."""
+    if pool.options["default_pool_size"] == 2:
+        one.ask(query("begin"))
+    for peer in (one, two):
+        assert rows(peer.ask(run("all_of_it"))) == ["1"]
+    if pool.options["default_pool_size"] == 2:
+        one.ask(query("commit"))
+
+
+def test_a_table_changes_under_a_cached_statement_and_nobody_sees_it(pool, table, both):
+    """PITFALLS row 7."""
+    one, two = both
+    for _ in range(3):
+        warm(pool, one, two)
+        table.change()
+        for peer in (one, two, one):
+            answers = peer.ask(bind(statement="all_of_it"), describe_portal(), execute(), SYNC)
+            assert types(answers) == "2TDCZ" and len(answers[1].columns) == table.columns
+
+
+def test_describe_of_a_stale_statement_shows_one_parameter_description(pool, table, both):
+    """PostgreSQL sends it before it finds out."""
+    warm(pool, *both)
+    table.change()
+    for peer in both:
+        answers = peer.ask(describe_statement("all_of_it"), SYNC)
+        assert types(answers) == "tTZ" and len(answers[1].columns) == table.columns
+        assert types(peer.ask(describe_statement("all_of_it"), bind(statement="all_of_it"), execute(), SYNC)) == "tT2DCZ"
+
+
+def test_a_stale_statement_heals_behind_a_parse_that_was_answered(pool, table, both):
+    """As drivers do that prepare and run in one write: the text is known, its ParseComplete was made up."""
+    warm(pool, *both)
+    table.change()
+    for number, peer in enumerate(both):
+        name = f"new{number}"
+        answers = peer.ask(parse("select * from changing", name), bind(statement=name), describe_portal(), execute(),
+                           close_statement("none"), SYNC)
+        assert types(answers) == "12TDC3Z" and len(answers[2].columns) == table.columns
+        assert rows(peer.ask(run(name))) == ["1"]
+
+
+def test_a_stale_statement_heals_at_a_flush(pool, table, both):
+    """The Sync comes later, or never for this error."""
+    warm(pool, *both)
+    table.change()
+    for peer in both:
+        peer.send(bind(statement="all_of_it"), describe_portal(), execute(), FLUSH)
+        assert types([peer.read() for _ in range(4)]) == "2TDC"
+        assert types(peer.ask(SYNC)) == "Z"
+
+
+def test_a_stale_statement_heals_with_settings_in_front(pool, table, both):
+    one, two = both
+    warm(pool, one, two)
+    one.ask(query("set timezone = 'Asia/Tokyo'"))
+    table.change()
+    assert rows(two.ask(run("all_of_it"))) == ["1"]
+    table.change()
+    assert rows(one.ask(run("all_of_it"))) == ["1"]
+    assert one.value("show timezone") == "Asia/Tokyo"
+
+
+def test_a_stale_statement_in_a_transaction_is_an_error_there_and_heals_afterwards(pool, table, both):
+    one, two = both
+    warm(pool, one, two)
+    one.ask(query("begin"))
+    table.change()
+    assert errors(one.ask(run("all_of_it"))) == ["0A000"]
+    assert errors(one.ask(run("all_of_it"))) == ["25P02"]
+    assert types(one.ask(query("rollback"))) == "CZ"
+    for peer in (one, two, one):
+        assert rows(peer.ask(run("all_of_it"))) == ["1"]
+
+
+def test_what_has_run_before_a_stale_statement_is_not_run_again(pool, table, both, cluster):
+    """Its answer was given: the error is the client's, and the batch was undone."""
+    one, two = both
+    warm(pool, one, two)
+    one.ask(parse("insert into written values (881) returning n", "write"), SYNC)
+    table.change()
+    answers = one.ask(bind(statement="write"), execute(), run("all_of_it"))
+    assert types(answers) == "2DCEZ" and errors(answers) == ["0A000"]
+    assert one.rows("select count(*) from written where n = 881") == [("0",)]
+    assert rows(one.ask(bind(statement="write"), execute(), run("all_of_it"))) == ["881", "1"]
+    one.ask(query("delete from written where n = 881"))
+
+
+def test_a_unit_with_more_behind_it_is_not_run_again(pool, table, both):
+    """What was sent behind it runs, so its answers would come too early."""
+    one, two = both
+    warm(pool, one, two)
+    table.change()
+    one.send(run("all_of_it"), query("select 'behind'"))
+    answers = one.read_until("Z", 2)
+    assert rows(answers)[-1] == "behind" and errors(answers) in (["0A000"], [])
+    assert rows(one.ask(run("all_of_it"))) == ["1"]
+
+
+def test_a_statement_removed_behind_our_back_heals_unseen(pool, both, table):
+    one, two = both
+    for peer in both:
+        warm(pool, one, two)
+        peer.ask(query("do $$ begin execute 'deallocate all'; end $$"))
+        for other in (one, two, one):
+            assert rows(other.ask(run("all_of_it"))) == ["1"]
+
+
+def test_a_stale_statement_of_a_table_that_is_gone_tells_postgresqls_error(pool, cluster, both, table):
+    one, two = both
+    warm(pool, one, two)
+    cluster.run("drop table changing")
+    for peer in both:
+        assert errors(peer.ask(run("all_of_it"))) == ["42P01"]
+
+
+def test_a_large_request_is_not_kept_and_its_error_is_told(pool, table, both):
+    one, _ = both
+    one.ask(parse("select *, $1::text from changing", "large"), SYNC)
+    assert rows(one.ask(run("large", "x" * 100000))) == ["1"]
+    table.change()
+    assert errors(one.ask(run("large", "x" * 100000))) in (["0A000"], [])
+    assert rows(one.ask(run("large", "x" * 100000))) == ["1"]
+
+
+def test_psycopg_does_not_see_a_table_change(pool, table):
+    with pool.connect() as one, pool.connect() as two:
+        for connection in (one, two):
+            connection.prepare_threshold = 0
+        for _ in range(4):
+            for connection in (one, two):
+                cursor = connection.execute("select * from changing where a = %s", (1,))
+                assert cursor.fetchone()[0] == 1 and len(cursor.description) == table.columns
+            table.change()
+            for connection in (two, one):
+                cursor = connection.execute("select * from changing where a = %s", (1,))
+                assert cursor.fetchone()[0] == 1 and len(cursor.description) == table.columns
