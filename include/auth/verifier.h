@@ -11,7 +11,9 @@ enum verifier_answer { VERIFIER_RIGHT, VERIFIER_WRONG, VERIFIER_NEEDS_PBKDF2 };
  * verifier_check_cleartext_slow. */
 enum verifier_answer verifier_check_cleartext(const struct auth_secret *secret, const char *name,
                                               const char *password);
-bool verifier_check_cleartext_slow(const struct auth_secret *secret, const char *password);
+/* `client_key` is set: of use only if it is right, and as secret as the password. */
+bool verifier_check_cleartext_slow(const struct auth_secret *secret, const char *password,
+                                   uint8_t client_key[SCRAM_KEY_SIZE]);
 
 /* The client's md5 answer against a plain or md5 secret. */
 bool verifier_check_md5(const struct auth_secret *secret, const char *name, const uint8_t salt[4],

@@ -1,5 +1,6 @@
 /* client_set: the clients of one worker, and what they share. That worker's thread. */
 #pragma once
+#include "auth/user_cache.h"
 #include "client/client.h"
 #include "pool/registry.h"
 #include "server/server_set.h"
@@ -28,8 +29,9 @@ struct client_shared {
     uint8_t mock_key[32];   /* THREATS §2.7: salts of unknown users */
     struct scram_cache
         *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
-    _Atomic uint64_t ids; /* of clients and servers; next one */
-    _Atomic int shutdown; /* enum shutdown_mode */
+    struct user_cache *user_cache; /* client/user_lookup: what auth_query has said */
+    _Atomic uint64_t ids;          /* of clients and servers; next one */
+    _Atomic int shutdown;          /* enum shutdown_mode */
     uid_t own_uid;
 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_FOR_CLIENTS, SHUTDOWN_WAIT_FOR_SERVERS };

@@ -48,10 +48,12 @@ void scram_cache_forget(struct scram_cache_wait *wait);
 /* A cleartext password against a verifier, which costs one PBKDF2 each time: `answer` as above,
  * with whether it is right. Copies what it needs. NULL: too many are under way, or no memory. */
 struct scram_check;
+/* `client_key`: of a right password; borrowed. */
+typedef void scram_check_answer(void *argument, bool is_right,
+                                const uint8_t client_key[SCRAM_KEY_SIZE]);
 struct scram_check *scram_cache_check(struct scram_cache *cache, struct offload *offload,
                                       struct loop *loop, const struct auth_secret *secret,
-                                      const char *password,
-                                      void (*answer)(void *argument, bool is_right),
+                                      const char *password, scram_check_answer *answer,
                                       void *argument);
 void scram_cache_forget_check(struct scram_check *check);
 

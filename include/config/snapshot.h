@@ -59,6 +59,7 @@ struct user_entry {
     const char *name;
     struct auth_secret secret; /* kind AUTH_SECRET_NONE when there is none */
     bool is_known;             /* stands in auth_file (trust accepts it) */
+    bool is_proven;            /* made by user_with_secret */
     int pool_size, reserve_pool_size, pool_mode,
         session_state; /* CONFIG_UNSET: database's, else global */
     int max_user_connections, max_user_client_connections; /* <= 0: global */
@@ -108,6 +109,9 @@ void config_release(
  * "pgbouncer" is the console's. The caller gets a reference. */
 #define CONFIG_AUTODB_MAX 10000
 struct database_entry *config_find_database(const struct config *config, const char *name);
+/* What the file says of `name`, without making an auto-database: its own line, else that of '*',
+ * else NULL. Borrowed, as long as `config` is. */
+const struct database_entry *config_peek_database(const struct config *config, const char *name);
 struct database_entry *database_acquire(struct database_entry *database);
 void database_release(struct database_entry *database);
 
@@ -115,6 +119,10 @@ void database_release(struct database_entry *database);
 struct user_entry *config_find_user(const struct config *config, const char *name);
 struct user_entry *user_acquire(struct user_entry *user);
 void user_release(struct user_entry *user);
+/* A user whose secret is not in the configuration (auth_query): with the settings of `known` (its
+ * entry of [users], or NULL). NULL: no memory. */
+struct user_entry *user_with_secret(const struct user_entry *known, const char *name,
+                                    const char *secret);
 
 /* `pool_user` decides pool sizes, mode and server timeouts, `login_user` the client's own limits
  * (COMPAT 3.2); either may be NULL (unknown). `database` NULL: global values. */

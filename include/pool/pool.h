@@ -94,13 +94,25 @@ enum pool_failure {
                            once, no pause */
 };
 
+/* Whom its servers are for. One pool's never serve another's: what clients send, or leave behind,
+ * reaches no server of a pool of lookups. */
+enum pool_purpose {
+    POOL_OF_CLIENTS,
+    POOL_OF_LOOKUPS, /* server/lookup: auth_query, as the auth_user */
+};
+/* Servers of a pool of lookups, if its database has no smaller limit. */
+#define POOL_LOOKUP_SERVERS_MAX 4
+
 struct pool {
     UT_hash_handle hh; /* of the registry, by key */
-    char *key;         /* "database\0user": key_size bytes */
+    char *key;         /* "database\0user\0", and its purpose: key_size bytes */
     size_t key_size;
+    enum pool_purpose purpose;       /* never changes */
     struct database_entry *database; /* a reference; replaced by pool_configure under the mutex */
     char *user_name;                 /* pool user */
     struct user_entry *user;         /* may be NULL; as database */
+    struct user_entry *proven;       /* its user as the last login of a client has proved it, where
+                                        the configuration has no secret; or NULL. Under the mutex */
     struct effective
         effective; /* copied by pool_configure under the mutex; pool_mode is also in the atomic */
     _Atomic int pool_mode;
@@ -267,6 +279,10 @@ void pool_client_left(struct pool *pool, int worker);
 void pool_effective(struct pool *pool, struct effective *effective);
 struct database_entry *pool_database_acquire(struct pool *pool);
 struct user_entry *pool_user_acquire(struct pool *pool);
+/* The secret that a client has just proved, for servers of its pool (COMPAT 4.6): takes a reference
+ * of its own. NULL: forgets it. */
+void pool_set_proven(struct pool *pool, struct user_entry *user);
+struct user_entry *pool_proven_acquire(struct pool *pool);
 
 /* No server of it is there, and the last attempt to open one failed: with this error. */
 bool pool_is_failing(struct pool *pool, struct error *error);

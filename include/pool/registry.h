@@ -1,7 +1,8 @@
 /* registry: which pools exist.
  *
- * Owns the table of pools by (database name, pool user), with a mutex that logins and upkeep take,
- * never a query. A pool stays while it is referred to or its database is in the configuration.
+ * Owns the table of pools by (database name, pool user, purpose), with a mutex that logins and
+ * upkeep take, never a query. A pool stays while it is referred to or its database is in the
+ * configuration.
  */
 #pragma once
 #include "pool/pool.h"
@@ -16,6 +17,9 @@ struct limits *registry_limits(struct registry *registry);
  * reference. NULL: no memory. */
 struct pool *registry_pool(struct registry *registry, const struct config *config,
                            struct database_entry *database, const char *pool_user);
+/* The same, of those whose servers are never lent to clients: `pool_user` is the auth_user. */
+struct pool *registry_lookup_pool(struct registry *registry, const struct config *config,
+                                  struct database_entry *database, const char *pool_user);
 
 /* After a reload: every pool takes over the sizes and modes of `config`; those whose
  * connection_fingerprint changed, or whose database is gone, get a new epoch. Calls back for each

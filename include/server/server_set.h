@@ -7,6 +7,8 @@
 TAILQ_HEAD(server_list, server);
 struct side_cancel; /* of server/cancel */
 TAILQ_HEAD(side_cancels, side_cancel);
+struct lookup; /* of server/lookup */
+TAILQ_HEAD(lookups, lookup);
 
 /* What is remembered of a pool on this worker; pools whose numbers are equal modulo
  * SERVER_POOL_NOTES share `host` and `address`. */
@@ -32,11 +34,13 @@ struct server_set {
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;
     int count;
-    struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines, recovery_deadlines;
+    struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines, recovery_deadlines,
+        lookup_deadlines;
     uint64_t moves; /* servers that came from other workers */
     uint64_t opened;
     struct side_cancels cancels, waiting_cancels;
     int cancels_under_way; /* length of the first list */
+    struct lookups lookups;
     struct server_pool_note notes[SERVER_POOL_NOTES];
     bool is_shutting_down;
 };

@@ -48,10 +48,10 @@ enum verifier_answer verifier_check_cleartext(const struct auth_secret *secret, 
     return is_right ? VERIFIER_RIGHT : VERIFIER_WRONG;
 }
 
-static bool password_has_keys(const struct scram_verifier *verifier, const char *password)
+static bool password_has_keys(const struct scram_verifier *verifier, const char *password,
+                              uint8_t client_key[SCRAM_KEY_SIZE])
 {
-    uint8_t salted[SCRAM_KEY_SIZE], client_key[SCRAM_KEY_SIZE], stored_key[SCRAM_KEY_SIZE],
-        server_key[SCRAM_KEY_SIZE];
+    uint8_t salted[SCRAM_KEY_SIZE], stored_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];
 
     if (!scram_salt_password(password, verifier->salt, verifier->salt_size, verifier->iterations,
                              salted))
@@ -59,20 +59,20 @@ static bool password_has_keys(const struct scram_verifier *verifier, const char 
     scram_keys(salted, client_key, stored_key, server_key);
     bool is_right = memory_equal_constant_time(stored_key, verifier->stored_key, SCRAM_KEY_SIZE);
     memory_wipe(salted, sizeof(salted));
-    memory_wipe(client_key, sizeof(client_key));
     memory_wipe(stored_key, sizeof(stored_key));
     memory_wipe(server_key, sizeof(server_key));
     return is_right;
 }
 
-bool verifier_check_cleartext_slow(const struct auth_secret *secret, const char *password)
+bool verifier_check_cleartext_slow(const struct auth_secret *secret, const char *password,
+                                   uint8_t client_key[SCRAM_KEY_SIZE])
 {
     struct scram_verifier verifier;
 
     if (secret->kind != AUTH_SECRET_SCRAM)
         return false;
-    bool is_right =
-        scram_verifier_parse(secret->text, &verifier) && password_has_keys(&verifier, password);
+    bool is_right = scram_verifier_parse(secret->text, &verifier) &&
+                    password_has_keys(&verifier, password, client_key);
     memory_wipe(&verifier, sizeof(verifier));
     return is_right;
 }

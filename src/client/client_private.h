@@ -26,12 +26,12 @@ enum login_method {
 };
 
 enum login_step {
-    LOGIN_STARTING, /* before the StartupMessage */
+    LOGIN_STARTING, /* before the StartupMessage; auth_query may be asked about its user */
     LOGIN_PASSWORD, /* the answer to a cleartext or md5 request is due */
     LOGIN_SASL_FIRST,
     LOGIN_SASL_FINAL,
-    LOGIN_HELPER, /* a helper thread computes; the message that waits for it stays in the input
-                     buffer */
+    LOGIN_HELPER, /* a helper thread computes, or auth_query is asked again; the message that waits
+                     for it stays in the input buffer */
     LOGIN_OVER,   /* authenticated: on the way to the welcome */
 };
 
@@ -44,12 +44,19 @@ struct client_login {
 
     enum login_method method;
     enum login_step step;
+    const char *unknown_refusal; /* the user must be known: said if it is not; NULL: a proof decides
+                                  */
+    struct user_lookup *lookup;  /* auth_query is asked about its user */
+    usec_t asked_at;             /* when what is known of its user was asked */
+    bool is_looked_up, was_asked_again;
+    struct login_profile profile; /* how its dialogue looks if it must fail */
     bool must_fail; /* nobody can log in by this dialogue: unknown user, or one without a usable
                        secret (THREATS §2.7) */
     bool is_console;
     uint8_t md5_salt[4];
     struct auth_secret mock_secret;
     struct scram_server scram;
+    bool has_client_key; /* in `scram`: the client has shown it, or a password that has it */
     struct scram_check *check;
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
@@ -70,6 +77,23 @@ static inline struct client *client_of_deadline(struct deadline *deadline)
     return (struct client *)((char *)deadline - offsetof(struct client, deadline));
 }
 
+/* client/login: its user is known, or known to be unknown: the dialogue begins, or its proof is
+ * judged again. */
+void login_user_found(struct client *client);
+
+/* client/user_lookup: a user who is not in auth_file, by auth_query. */
+enum user_lookup_verdict {
+    USER_LOOKUP_DONE,    /* client->user is as good as can be known */
+    USER_LOOKUP_AWAITED, /* login_user_found is called later */
+    USER_LOOKUP_OVER, /* start: the client was refused. again: it was, or there is nothing newer */
+};
+enum user_lookup_verdict user_lookup_start(struct client *client);
+/* A proof has failed: perhaps the secret was changed. Once a login. */
+enum user_lookup_verdict user_lookup_again(struct client *client);
+/* How those whom auth_query knows look; false: it is not asked about this client. */
+bool user_lookup_shape(const struct client *client, struct login_profile *profile);
+void user_lookup_forget(struct user_lookup *lookup); /* the client is gone; NULL is fine */
+
 /* client/login: authenticated, or not. Both may end the client, or move it to another worker: it is
  * not to be touched afterwards. */
 void login_succeeded(struct client *client);
@@ -81,12 +105,14 @@ void login_expired(struct deadline *deadline, struct deadline_list *list);
  * secret), and asks. True: an answer is awaited, and goes to login_methods_input. False, and after
  * login_methods_input: it may be gone, as above. */
 bool login_methods_start(struct client *client);
+/* The secret may be another now: the message that is held is judged again. */
+void login_methods_again(struct client *client);
 void login_methods_input(struct client *client);
 /* The client's database is known: the key that its SCRAM login has shown may serve the logins to
  * its servers (COMPAT 4.6). */
 void login_methods_keep_key(struct client *client);
-/* Leaves helpers that are at work for this client; idempotent. */
-void login_methods_finish(struct client_login *login);
+/* Leaves helpers that are at work for this client, and wipes what is held for them. */
+void login_methods_finish(struct client *client);
 
 /* client/startup_trial: what it asks for in its startup packet is known to be right, and is its own
  * from now on. False: a server is asked, and welcome_go_on called when that has answered; or the
@@ -105,8 +131,10 @@ void cancel_leave(struct cancel *cancel);
 
 /* client/login_rules: by which method this client must prove itself (auth_type, and the rules of
  * auth_hba_file), into login->method; where a certificate does, it was looked at. False: refused.
- */
+ * Looks at names and addresses alone. */
 bool login_rules_choose(struct client *client);
+/* False: refused, for its user is not known. */
+bool login_rules_enter(struct client *client);
 
 /* client/notice: what we say to a client, and of one to the log. */
 /* False: no memory. */

@@ -164,6 +164,18 @@ void login_start(struct client *client, const struct startup_packet *packet)
     client->user = config_find_user(client->set->config, client->user_name);
     if (!client->is_admin && !login_rules_choose(client))
         return;
+    if (user_lookup_start(client) == USER_LOOKUP_DONE)
+        login_user_found(client);
+}
+
+void login_user_found(struct client *client)
+{
+    if (client->login->step != LOGIN_STARTING) {
+        login_methods_again(client);
+        return;
+    }
+    if (!client->is_admin && !login_rules_enter(client))
+        return;
     if (login_methods_start(client))
         login_methods_input(client);
 }
@@ -220,8 +232,9 @@ void login_finish(struct client *client)
 
     if (login == NULL)
         return;
+    login_methods_finish(client);
     client->login = NULL;
-    login_methods_finish(login);
+    user_lookup_forget(login->lookup);
     if (login->cancel != NULL)
         cancel_leave(login->cancel);
     tls_context_release(login->tls);

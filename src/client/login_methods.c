@@ -45,7 +45,7 @@ static bool verifier_is_usable(struct client *client, const char *text)
 /* The user has a secret with which this method can succeed. */
 static bool has_usable_secret(struct client *client)
 {
-    if (client->user == NULL) {
+    if (client->user == NULL || !client->user->is_known) {
         notice_no_such_user(client);
         return false;
     }
@@ -71,8 +71,18 @@ static void put_hex(char *text, const uint8_t *data, size_t size)
         snprintf(text + 2 * i, 3, "%02x", data[i]);
 }
 
-static bool make_mock_verifier(struct client *client, const struct login_profile *profile)
+/* How those look whom this one is to be taken for. */
+static void find_profile(struct client *client)
 {
+    struct login_profile *profile = &client->login->profile;
+
+    if (!user_lookup_shape(client, profile))
+        scram_cache_profile(client->set->shared->scram_cache, client->set->config, profile);
+}
+
+static bool make_mock_verifier(struct client *client)
+{
+    const struct login_profile *profile = &client->login->profile;
     struct scram_verifier verifier;
     char salt[BASE64_TEXT_SIZE(SCRAM_SALT_MAX) + 1];
     char stored_key[BASE64_TEXT_SIZE(SCRAM_KEY_SIZE) + 1];
@@ -88,14 +98,14 @@ static bool make_mock_verifier(struct client *client, const struct login_profile
 }
 
 /* A secret that nobody knows, of the kind that most users have. */
-static bool make_mock_secret(struct client *client, const struct login_profile *profile)
+static bool make_mock_secret(struct client *client)
 {
     struct client_login *login = client->login;
     uint8_t noise[16];
     char text[MD5_TEXT_SIZE] = "md5";
 
-    if (profile->is_scram)
-        return make_mock_verifier(client, profile);
+    if (login->profile.is_scram)
+        return make_mock_verifier(client);
     random_bytes(noise, sizeof(noise));
     put_hex(text + (login->method == LOGIN_MD5 ? 3 : 0), noise, sizeof(noise));
     return auth_secret_set(&login->mock_secret, text);
@@ -105,7 +115,6 @@ static bool make_mock_secret(struct client *client, const struct login_profile *
 static bool settle_secret(struct client *client)
 {
     struct client_login *login = client->login;
-    struct login_profile profile;
 
     login->must_fail = !has_usable_secret(client);
     if (!login->must_fail) {
@@ -114,10 +123,10 @@ static bool settle_secret(struct client *client)
             login->method = LOGIN_SCRAM;
         return true;
     }
-    scram_cache_profile(client->set->shared->scram_cache, client->set->config, &profile);
-    if (login->method == LOGIN_MD5 && profile.is_scram)
+    find_profile(client);
+    if (login->method == LOGIN_MD5 && login->profile.is_scram)
         login->method = LOGIN_SCRAM;
-    if (make_mock_secret(client, &profile))
+    if (make_mock_secret(client))
         return true;
     client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
     return false;
@@ -229,12 +238,40 @@ static void conclude(struct client *client, bool is_right, const char *text)
 
 /* ---- cleartext and md5 ---- */
 
-static void check_answered(void *argument, bool is_right)
+/* The password, or what md5 has made of it, was judged; it is still in the input buffer. A wrong
+ * one may be a new one. */
+static void conclude_password(struct client *client, bool is_right)
+{
+    struct client_login *login = client->login;
+    struct message message;
+
+    login->step = LOGIN_HELPER;
+    if (!is_right) {
+        switch (user_lookup_again(client)) {
+        case USER_LOOKUP_DONE:
+            login_methods_again(client);
+            return;
+        case USER_LOOKUP_AWAITED:
+            return;
+        case USER_LOOKUP_OVER:
+            if (client->state == CLIENT_CLOSED)
+                return;
+            break;
+        }
+    }
+    if (peek_answer(client, &message))
+        forget_answer(client, &message);
+    conclude(client, is_right, PASSWORD_FAILED);
+}
+
+static void check_answered(void *argument, bool is_right, const uint8_t client_key[SCRAM_KEY_SIZE])
 {
     struct client *client = argument;
 
     client->login->check = NULL;
-    conclude(client, is_right, PASSWORD_FAILED);
+    client->login->has_client_key = is_right;
+    memcpy(client->login->scram.client_key, client_key, SCRAM_KEY_SIZE);
+    conclude_password(client, is_right && !client->login->must_fail);
 }
 
 static void start_check(struct client *client, const char *password)
@@ -286,13 +323,16 @@ static bool take_password(struct client *client, const struct message *message)
         login_failed(client, "empty password returned by client");
         return false;
     }
-    bool is_judged = judge_password(client, password, &is_right);
-    if (client->state == CLIENT_CLOSED)
-        return false;
-    forget_answer(client, message);
-    if (is_judged)
-        conclude(client, is_right, PASSWORD_FAILED);
+    if (judge_password(client, password, &is_right))
+        conclude_password(client, is_right && !client->login->must_fail);
     return false;
+}
+
+void login_methods_again(struct client *client)
+{
+    client->login->must_fail = !has_usable_secret(client);
+    client->login->step = LOGIN_PASSWORD;
+    login_methods_input(client);
 }
 
 /* ---- SCRAM ---- */
@@ -317,13 +357,12 @@ static bool refuse_sasl_message(struct client *client)
 static bool make_verifier(const struct client *client, struct scram_verifier *verifier)
 {
     const struct client_shared *shared = client->set->shared;
+    const struct login_profile *profile = &client->login->profile;
     const struct auth_secret *secret = secret_of(client);
-    struct login_profile profile;
 
     if (client->login->must_fail) {
-        scram_cache_profile(shared->scram_cache, client->set->config, &profile);
-        scram_mock_verifier(shared->mock_key, client->user_name, profile.iterations,
-                            profile.salt_size, verifier);
+        scram_mock_verifier(shared->mock_key, client->user_name, profile->iterations,
+                            profile->salt_size, verifier);
         return true;
     }
     if (secret->kind == AUTH_SECRET_SCRAM)
@@ -437,6 +476,7 @@ static bool take_sasl_final(struct client *client, const struct message *message
     forget_answer(client, message);
     build_authentication(&prelude, AUTHENTICATION_SASL_FINAL, answer.data, answer.size);
     login->prelude_size = prelude.size;
+    login->has_client_key = is_right;
     conclude(client, is_right && bytes_ok(&prelude), SASL_FAILED);
     return false;
 }
@@ -446,7 +486,7 @@ void login_methods_keep_key(struct client *client)
 {
     const struct client_login *login = client->login;
 
-    if (login->method != LOGIN_SCRAM || client->database->user != NULL || client->user == NULL ||
+    if (!login->has_client_key || client->database->user != NULL || client->user == NULL ||
         client->user->secret.kind != AUTH_SECRET_SCRAM)
         return;
     const struct client_keys_owner owner = {
@@ -482,8 +522,13 @@ void login_methods_input(struct client *client)
         continue;
 }
 
-void login_methods_finish(struct client_login *login)
+void login_methods_finish(struct client *client)
 {
+    struct client_login *login = client->login;
+    struct stream *stream = &client->stream;
+
+    if (login->step == LOGIN_HELPER && stream->in != NULL)
+        memory_wipe(stream->in->data + stream->in_start, stream_input(stream).size);
     if (login->check != NULL)
         scram_cache_forget_check(login->check);
     if (login->wait != NULL)

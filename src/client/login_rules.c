@@ -1,6 +1,6 @@
 /* By which method a client must prove who it is: auth_type, or the first rule that fits (COMPAT
  * 4.2, 4.4), and certificates (4.7). Rules look at names and addresses alone, so that known and
- * unknown users are asked the same. */
+ * unknown users are asked the same; whether a user must be known is settled behind them. */
 #include <string.h>
 
 #include "client_private.h"
@@ -13,9 +13,11 @@ static bool refuse(struct client *client, const char *text)
     return false;
 }
 
-static bool is_known(struct client *client, const char *refusal)
+bool login_rules_enter(struct client *client)
 {
-    if (client->user != NULL && client->user->is_known)
+    const char *refusal = client->login->unknown_refusal;
+
+    if (refusal == NULL || (client->user != NULL && client->user->is_known))
         return true;
     notice_no_such_user(client);
     return refuse(client, refusal);
@@ -68,15 +70,16 @@ static bool check_certificate(struct client *client, bool is_named, const char *
 
 static bool enter_by_certificate(struct client *client, const char *map)
 {
-    return check_certificate(client, true, map) && is_known(client, CERTIFICATE_FAILED) &&
-           ask(client, LOGIN_NOTHING_ASKED);
+    client->login->unknown_refusal = CERTIFICATE_FAILED;
+    return check_certificate(client, true, map) && ask(client, LOGIN_NOTHING_ASKED);
 }
 
 /* ---- rules ---- */
 
 static bool enter_by_trust(struct client *client)
 {
-    return is_known(client, "\"trust\" authentication failed") && ask(client, LOGIN_NOTHING_ASKED);
+    client->login->unknown_refusal = "\"trust\" authentication failed";
+    return ask(client, LOGIN_NOTHING_ASKED);
 }
 
 static bool follow(struct client *client, const struct hba_verdict *verdict)

@@ -43,11 +43,12 @@ struct scram_check {
     struct offload_job job;
     LIST_ENTRY(scram_check) link;
     struct scram_cache *cache;
-    void (*answer)(void *argument, bool is_right); /* the loop's thread alone; NULL: forgotten */
+    scram_check_answer *answer; /* the loop's thread alone; NULL: forgotten */
     void *argument;
     char *password; /* owned */
     struct auth_secret secret;
-    bool is_right;   /* written by the helper, read when it is done */
+    bool is_right; /* this and the key: written by the helper, read when it is done */
+    uint8_t client_key[SCRAM_KEY_SIZE];
     bool is_running; /* under the mutex */
 };
 LIST_HEAD(scram_checks, scram_check);
@@ -105,6 +106,7 @@ static void free_check(struct scram_check *check)
 {
     memory_free_secret(check->password);
     auth_secret_finish(&check->secret);
+    memory_wipe(check->client_key, sizeof(check->client_key));
     memory_free(check);
 }
 
@@ -345,7 +347,8 @@ static void run_check(struct offload_job *job)
     struct scram_check *check = (struct scram_check *)job;
 
     set_check_running(check, true);
-    check->is_right = verifier_check_cleartext_slow(&check->secret, check->password);
+    check->is_right =
+        verifier_check_cleartext_slow(&check->secret, check->password, check->client_key);
     set_check_running(check, false);
 }
 
@@ -363,7 +366,7 @@ static void check_done(struct offload_job *job, struct loop *loop)
     (void)loop;
     unlist_check(check);
     if (check->answer != NULL)
-        check->answer(check->argument, check->is_right);
+        check->answer(check->argument, check->is_right, check->client_key);
     free_check(check);
 }
 
@@ -386,8 +389,8 @@ static struct scram_check *make_check(struct scram_cache *cache, const struct au
 /* NOLINTNEXTLINE(readability-function-size): seven parameters, each of its own kind */
 struct scram_check *scram_cache_check(struct scram_cache *cache, struct offload *offload,
                                       struct loop *loop, const struct auth_secret *secret,
-                                      const char *password,
-                                      void (*answer)(void *argument, bool is_right), void *argument)
+                                      const char *password, scram_check_answer *answer,
+                                      void *argument)
 {
     struct scram_check *check = make_check(cache, secret, password);
 

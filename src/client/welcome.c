@@ -155,6 +155,8 @@ static void go_home(struct client *client)
         client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "no memory for pool");
         return;
     }
+    if (client->user != NULL && client->user->is_proven && client->database->user == NULL)
+        pool_set_proven(pool, client->user);
     int worker = choose_worker(client, pool);
     client->pool = pool;
     pool_client_arrived(pool, worker);

@@ -132,12 +132,10 @@ static bool copy_texts(const char *const *from, const char **to, int count)
 }
 
 /* Key by key, not the struct as a whole: other threads count references in `entry` meanwhile. */
-struct database_entry *database_copy(const struct database_entry *entry, const char *name)
+static bool copy_keys(const struct entry_keys *keys, const void *entry, void *copy)
 {
-    struct database_entry *copy = database_create(name);
-
-    for (int i = 0; copy != NULL && i < database_keys.count; i++) {
-        const struct entry_key *key = &database_keys.keys[i];
+    for (int i = 0; i < keys->count; i++) {
+        const struct entry_key *key = &keys->keys[i];
         const void *from = (const char *)entry + key->offset;
         bool ok = true;
 
@@ -148,14 +146,37 @@ struct database_entry *database_copy(const struct database_entry *entry, const c
         else
             memcpy(field(copy, key), from,
                    key->type == ENTRY_SECONDS ? sizeof(usec_t) : sizeof(int));
-        if (!ok) {
-            database_release(copy);
-            return NULL;
-        }
+        if (!ok)
+            return false;
     }
-    if (copy != NULL)
-        copy->is_console = entry->is_console;
+    return true;
+}
+
+struct database_entry *database_copy(const struct database_entry *entry, const char *name)
+{
+    struct database_entry *copy = database_create(name);
+
+    if (copy == NULL || !copy_keys(&database_keys, entry, copy)) {
+        database_release(copy);
+        return NULL;
+    }
+    copy->is_console = entry->is_console;
     return copy;
+}
+
+struct user_entry *user_with_secret(const struct user_entry *known, const char *name,
+                                    const char *secret)
+{
+    struct user_entry *entry = user_create(name);
+    bool ok = entry != NULL && (known == NULL || copy_keys(&user_keys, known, entry)) &&
+              auth_secret_set(&entry->secret, secret);
+
+    if (!ok) {
+        user_release(entry);
+        return NULL;
+    }
+    entry->is_known = entry->is_proven = true;
+    return entry;
 }
 
 /* ---- fingerprint ---- */

@@ -302,6 +302,15 @@ struct database_entry *config_find_database(const struct config *config, const c
     return find_auto(config->tables, name);
 }
 
+const struct database_entry *config_peek_database(const struct config *config, const char *name)
+{
+    struct database_entry *entry = tables_database(config->tables, name);
+
+    if (entry != NULL || *name == '\0' || strlen(name) > CONFIG_DATABASE_NAME_MAX)
+        return entry;
+    return config->tables->fallback;
+}
+
 struct user_entry *config_find_user(const struct config *config, const char *name)
 {
     return user_acquire(tables_user(config->tables, name));

@@ -20,25 +20,34 @@ static void init_shards(struct pool *pool)
     }
 }
 
-static bool set_names(struct pool *pool, const char *database, const char *user)
+char *pool_key(const char *database, const char *user, enum pool_purpose purpose, size_t *size)
 {
     size_t database_size = strlen(database) + 1, user_size = strlen(user) + 1;
+    char *key = memory_zalloc(database_size + user_size + 1);
 
-    pool->key_size = database_size + user_size;
-    pool->key = memory_zalloc(pool->key_size);
+    if (key == NULL)
+        return NULL;
+    memcpy(key, database, database_size);
+    memcpy(key + database_size, user, user_size);
+    key[database_size + user_size] = (char)purpose;
+    *size = database_size + user_size + 1;
+    return key;
+}
+
+static bool set_names(struct pool *pool, const char *database, const char *user)
+{
+    pool->key = pool_key(database, user, pool->purpose, &pool->key_size);
     pool->user_name = memory_strdup(user);
     if (pool->key == NULL || pool->user_name == NULL) {
         memory_free(pool->key);
         memory_free(pool->user_name);
         return false;
     }
-    memcpy(pool->key, database, database_size);
-    memcpy(pool->key + database_size, user, user_size);
     return true;
 }
 
 struct pool *pool_create(struct limits *limits, const char *database, const char *user,
-                         int worker_count, int number)
+                         enum pool_purpose purpose, int worker_count, int number)
 {
     size_t size = sizeof(struct pool) + (size_t)worker_count * sizeof(struct pool_shard);
     /* Shards are aligned to cache lines, which memory_zalloc does not promise. */
@@ -47,6 +56,7 @@ struct pool *pool_create(struct limits *limits, const char *database, const char
     if (pool == NULL)
         return NULL;
     memset(pool, 0, size);
+    pool->purpose = purpose;
     if (!set_names(pool, database, user)) {
         free(pool);
         return NULL;
@@ -68,6 +78,7 @@ static void destroy(struct pool *pool)
     limits_detach(pool->limits, pool);
     database_release(pool->database);
     user_release(pool->user);
+    user_release(pool->proven);
     pool_welcome_release(pool->welcome);
     (void)pthread_mutex_destroy(&pool->mutex);
     memory_free(pool->key);
@@ -105,6 +116,15 @@ static uint64_t choose_placement(const struct pool *pool, int pool_size)
     return placement;
 }
 
+/* A few servers that are opened as they are needed. */
+static void limit_lookups(struct effective *effective)
+{
+    if (effective->pool_size <= 0 || effective->pool_size > POOL_LOOKUP_SERVERS_MAX)
+        effective->pool_size = POOL_LOOKUP_SERVERS_MAX;
+    effective->min_pool_size = 0;
+    effective->reserve_pool_size = 0;
+}
+
 void pool_configure(struct pool *pool, const struct config *config, struct database_entry *database,
                     struct user_entry *user)
 {
@@ -114,6 +134,8 @@ void pool_configure(struct pool *pool, const struct config *config, struct datab
     uint64_t placement;
 
     config_effective(config, database, user, NULL, &effective);
+    if (pool->purpose != POOL_OF_CLIENTS)
+        limit_lookups(&effective);
     placement = choose_placement(pool, effective.pool_size);
     (void)pthread_mutex_lock(&pool->mutex);
     pool->database = database;
@@ -165,6 +187,28 @@ struct user_entry *pool_user_acquire(struct pool *pool)
 
     (void)pthread_mutex_lock(&pool->mutex);
     user = pool->user != NULL ? user_acquire(pool->user) : NULL;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return user;
+}
+
+void pool_set_proven(struct pool *pool, struct user_entry *user)
+{
+    struct user_entry *old;
+
+    user = user_acquire(user);
+    (void)pthread_mutex_lock(&pool->mutex);
+    old = pool->proven;
+    pool->proven = user;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    user_release(old);
+}
+
+struct user_entry *pool_proven_acquire(struct pool *pool)
+{
+    struct user_entry *user;
+
+    (void)pthread_mutex_lock(&pool->mutex);
+    user = user_acquire(pool->proven);
     (void)pthread_mutex_unlock(&pool->mutex);
     return user;
 }

@@ -16,7 +16,9 @@ static inline uint64_t worker_bit(int worker)
 
 /* A pool with one reference, not configured yet; NULL: no memory. */
 struct pool *pool_create(struct limits *limits, const char *database, const char *user,
-                         int worker_count, int number);
+                         enum pool_purpose purpose, int worker_count, int number);
+/* What the registry finds a pool by; the caller's to free. NULL: no memory. */
+char *pool_key(const char *database, const char *user, enum pool_purpose purpose, size_t *size);
 /* Takes the caller's references to `database` and `user` (which may be NULL). Raises the epoch when
  * connections of before are no longer right. */
 void pool_configure(struct pool *pool, const struct config *config, struct database_entry *database,

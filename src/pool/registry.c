@@ -74,16 +74,14 @@ static void drop_removed(struct registry *registry)
 
 /* False: no memory to look it up. */
 static bool find(struct registry *registry, const char *database, const char *user,
-                 struct pool **pool)
+                 enum pool_purpose purpose, struct pool **pool)
 {
-    size_t database_size = strlen(database) + 1, user_size = strlen(user) + 1;
-    char *key = memory_zalloc(database_size + user_size);
+    size_t size;
+    char *key = pool_key(database, user, purpose, &size);
 
     if (key == NULL)
         return false;
-    memcpy(key, database, database_size);
-    memcpy(key + database_size, user, user_size);
-    HASH_FIND(hh, registry->pools, key, database_size + user_size, *pool);
+    HASH_FIND(hh, registry->pools, key, size, *pool);
     memory_free(key);
     return true;
 }
@@ -123,9 +121,10 @@ static void set_paused(const struct registry *registry, struct pool *pool)
 }
 
 static struct pool *create(struct registry *registry, const struct config *config,
-                           struct database_entry *database, const char *pool_user)
+                           struct database_entry *database, const char *pool_user,
+                           enum pool_purpose purpose)
 {
-    struct pool *pool = pool_create(registry->limits, database->name, pool_user,
+    struct pool *pool = pool_create(registry->limits, database->name, pool_user, purpose,
                                     registry->worker_count, registry->created);
 
     if (pool == NULL)
@@ -159,7 +158,9 @@ static int compare(const struct pool *a, const struct pool *b)
 {
     int order = strcmp(a->key, b->key); /* up to the end of the database's name */
 
-    return order != 0 ? order : strcmp(a->user_name, b->user_name);
+    if (order == 0)
+        order = strcmp(a->user_name, b->user_name);
+    return order != 0 ? order : (int)a->purpose - (int)b->purpose;
 }
 
 static void sort(struct registry *registry)
@@ -189,20 +190,33 @@ void registry_destroy(struct registry *registry)
     memory_free(registry);
 }
 
-struct pool *registry_pool(struct registry *registry, const struct config *config,
-                           struct database_entry *database, const char *pool_user)
+static struct pool *find_or_create(struct registry *registry, const struct config *config,
+                                   struct database_entry *database, const char *pool_user,
+                                   enum pool_purpose purpose)
 {
     struct pool *pool = NULL;
 
     (void)pthread_mutex_lock(&registry->mutex);
-    if (find(registry, database->name, pool_user, &pool) && pool == NULL)
-        pool = create(registry, config, database, pool_user);
+    if (find(registry, database->name, pool_user, purpose, &pool) && pool == NULL)
+        pool = create(registry, config, database, pool_user, purpose);
     if (pool != NULL && pool->was_killed)
         set_killed(registry, pool, false);
     if (pool != NULL)
         pool_acquire_reference(pool);
     (void)pthread_mutex_unlock(&registry->mutex);
     return pool;
+}
+
+struct pool *registry_pool(struct registry *registry, const struct config *config,
+                           struct database_entry *database, const char *pool_user)
+{
+    return find_or_create(registry, config, database, pool_user, POOL_OF_CLIENTS);
+}
+
+struct pool *registry_lookup_pool(struct registry *registry, const struct config *config,
+                                  struct database_entry *database, const char *pool_user)
+{
+    return find_or_create(registry, config, database, pool_user, POOL_OF_LOOKUPS);
 }
 
 void registry_configure(struct registry *registry, const struct config *config,

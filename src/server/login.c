@@ -17,7 +17,16 @@ bool login_put(struct server_login *login, const struct bytes *out)
     return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
 }
 
-/* The secret of the pool's user: the entry's, else that of auth_file. */
+/* Where the configuration has none: as its last client has proved it. */
+static bool find_proven(struct server_login *login)
+{
+    struct user_entry *user = pool_proven_acquire(login->server->member.pool);
+    bool ok = !user || auth_secret_set(&login->secret, user->secret.text);
+    user_release(user);
+    return ok;
+}
+
+/* The secret of the pool's user: the entry's, else that of auth_file, else its own. */
 static bool find_secret(struct server_login *login)
 {
     struct server *server = login->server;
@@ -26,7 +35,8 @@ static bool find_secret(struct server_login *login)
     if (database->password && database->user && strcmp(database->user, name) == 0)
         return auth_secret_set(&login->secret, database->password);
     struct user_entry *user = config_find_user(server->set->config, name);
-    bool ok = !user || !user->secret.text || auth_secret_set(&login->secret, user->secret.text);
+    bool has_secret = user && user->secret.text;
+    bool ok = has_secret ? auth_secret_set(&login->secret, user->secret.text) : find_proven(login);
     user_release(user);
     return ok;
 }

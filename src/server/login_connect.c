@@ -144,10 +144,15 @@ void login_connect_start(struct server_login *login)
                     &login->request);
 }
 
+/* Whatever roles and databases have set: what auth_query means must not depend on it (THREATS
+ * §2.5). Functions of other schemas are called by their whole names. */
+#define LOOKUP_SEARCH_PATH "pg_catalog, public"
+
 void login_send_startup(struct server_login *login)
 {
     struct server *server = login->server;
     const struct database_entry *database = server->database;
+    bool is_lookup = server->member.pool->purpose == POOL_OF_LOOKUPS;
     struct startup_parameter parameters[8];
     size_t count = 0;
     struct bytes out;
@@ -158,6 +163,7 @@ void login_send_startup(struct server_login *login)
         {"datestyle", database->datestyle},
         {"timezone", database->timezone},
         {"application_name", database->application_name},
+        {"search_path", is_lookup ? LOOKUP_SEARCH_PATH : NULL},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i].value)

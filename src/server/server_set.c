@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "server/lookup.h"
 #include "server_private.h"
 
 static struct server *server_of_deadline(struct deadline *deadline)
@@ -111,10 +112,12 @@ bool server_set_init(struct server_set *set)
     TAILQ_INIT(&set->servers);
     TAILQ_INIT(&set->cancels);
     TAILQ_INIT(&set->waiting_cancels);
+    TAILQ_INIT(&set->lookups);
     deadline_list_init(&set->connect_deadlines, set->loop, connect_expired, set);
     deadline_list_init(&set->idle_deadlines, set->loop, idle_expired, set);
     deadline_list_init(&set->cancel_deadlines, set->loop, server_cancel_expired, set);
     deadline_list_init(&set->recovery_deadlines, set->loop, server_recovery_expired, set);
+    deadline_list_init(&set->lookup_deadlines, set->loop, lookup_expired, set);
     return true;
 }
 
@@ -122,6 +125,7 @@ void server_set_finish(struct server_set *set)
 {
     struct server *server;
     set->is_shutting_down = true;
+    lookup_finish_all(set);
     while ((server = TAILQ_FIRST(&set->servers))) {
         server_close(server, "server shutting down", NULL);
         if (server->state != SERVER_CLOSED)
@@ -132,6 +136,7 @@ void server_set_finish(struct server_set *set)
     deadline_list_finish(&set->idle_deadlines);
     deadline_list_finish(&set->cancel_deadlines);
     deadline_list_finish(&set->recovery_deadlines);
+    deadline_list_finish(&set->lookup_deadlines);
 }
 
 void server_set_idle(struct server *server)

@@ -98,6 +98,8 @@ static void watch_first(void *argument)
 
 void control_sweep(struct workers *workers)
 {
+    if (workers->array[0].clients.is_finished) /* the loops take no mail any more */
+        return;
     for (int i = 0; i < workers->count; i++) {
         struct sweep *sweep = memory_zalloc(sizeof(*sweep));
         if (!sweep)

@@ -34,6 +34,7 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     shared->counts = client_counts_create();
     shared->registry = registry_create(workers->count);
     shared->scram_cache = scram_cache_create();
+    shared->user_cache = user_cache_create();
     shared->parameter_names = &workers->parameter_names;
     shared->console = console;
     shared->console_argument = workers;
@@ -41,7 +42,7 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     atomic_store(&shared->ids, 1);
     random_bytes(shared->mock_key, sizeof(shared->mock_key));
     return workers->resolver && workers->key_cache && workers->client_keys && workers->stats &&
-           shared->counts && shared->registry && shared->scram_cache &&
+           shared->counts && shared->registry && shared->scram_cache && shared->user_cache &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -227,6 +228,7 @@ void workers_destroy(struct workers *workers)
     waits_look(workers, true);
     control_destroy(workers->control);
     scram_cache_destroy(workers->shared.scram_cache);
+    user_cache_destroy(workers->shared.user_cache);
     resolver_destroy(workers->resolver);
     registry_destroy(workers->shared.registry);
     client_counts_destroy(workers->shared.counts);

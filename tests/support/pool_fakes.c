@@ -35,7 +35,7 @@ void fake_pool_init(struct fake_pool *fake, struct limits *limits,
     fake->config.settings.server_round_robin = options->round_robin;
     fake->pool =
         pool_create(limits, fake->database.name, options->user != NULL ? options->user : "anna",
-                    options->workers > 0 ? options->workers : 1, options->number);
+                    POOL_OF_CLIENTS, options->workers > 0 ? options->workers : 1, options->number);
     assert(fake->pool != NULL);
     configure(fake);
 }

@@ -26,7 +26,8 @@ static bool slow(const char *text, const char *password)
 {
     struct auth_secret secret;
     ck_assert(auth_secret_set(&secret, text));
-    bool is_right = verifier_check_cleartext_slow(&secret, password);
+    uint8_t client_key[SCRAM_KEY_SIZE];
+    bool is_right = verifier_check_cleartext_slow(&secret, password, client_key);
     auth_secret_finish(&secret);
     return is_right;
 }

@@ -140,8 +140,9 @@ static char verifier_text[] = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
                               "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 static const struct auth_secret verifier = {.kind = AUTH_SECRET_SCRAM, .text = verifier_text};
 
-static void take_verdict(void *argument, bool is_right)
+static void take_verdict(void *argument, bool is_right, const uint8_t client_key[SCRAM_KEY_SIZE])
 {
+    (void)client_key;
     *(bool *)argument = is_right;
     loop_stop(loop);
 }
