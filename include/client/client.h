@@ -10,6 +10,7 @@
 #pragma once
 #include "base/log.h"
 #include "client/counts.h"
+#include "client/moat.h"
 #include "ledger/parameters.h"
 #include "ledger/session_state.h"
 #include "ledger/statements.h"
@@ -51,6 +52,7 @@ struct client {
     struct loop_task grant_task, free_task;
     struct mail mail; /* while MOVING, and for cancels */
 
+    struct moat_guest *guest; /* owned */
     struct client_login *login;
     struct console_session *console;
     struct database_entry *database;                  /* references */
@@ -129,9 +131,9 @@ static inline struct client *client_of_waiter(struct pool_waiter *waiter)
 }
 
 /* Takes over an accepted socket on this worker and starts with first_bytes. Counts it in
- * counts->logging_in (which the acceptor has raised already). */
+ * counts->logging_in (which the acceptor has raised already). Takes the guest over. */
 void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   const struct listener_entry *listener);
+                   const struct listener_entry *listener, struct moat_guest *guest);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */

@@ -22,6 +22,8 @@ struct console_ops {
 /* The same for all workers. */
 struct client_shared {
     struct client_counts *counts;
+    struct moat *moat;
+    _Atomic int client_ceiling; /* what descriptors allow of max_client_conn; 0: all of it */
     struct registry *registry;
     const struct parameter_names *parameter_names;
     const struct console_ops *console;
@@ -58,7 +60,10 @@ struct client_set {
     struct client *by_key;      /* table by cancel key */
     struct startup_findings findings;
     int count;
-    bool is_finished; /* who arrives now is closed at once */
+    bool is_finished;       /* who arrives now is closed at once */
+    struct mail place_mail; /* somebody here lost its place: client_set_look_for_dropped */
+    _Atomic bool place_mail_is_posted;
+    struct deadline_list first_byte_deadlines, handshake_deadlines;
     struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines,
         transaction_deadlines;
 };
@@ -77,5 +82,7 @@ int client_set_end_user(struct client_set *set, const char *name, uint64_t excep
                         const struct error *why);
 /* KILL_CLIENT: the client with this id, if it is here. */
 bool client_set_end_client(struct client_set *set, uint64_t id, const struct error *why);
+/* Clients of this set that lost their place to newcomers (client/moat) are closed. Any thread. */
+void client_set_look_for_dropped(struct client_set *set);
 /* SHUTDOWN WAIT_FOR_SERVERS: clients that wait, or hold no server, are closed as they ask. */
 void client_set_drain(struct client_set *set);

@@ -31,6 +31,8 @@ struct listener *listener_adopt(struct loop *loop, int fd, listener_accepted *ac
 const struct address *listener_address(const struct listener *listener);
 int listener_fd(const struct listener
                     *listener); /* for SHOW FDS, and for options that accepted sockets inherit */
+/* Accepts nobody for so long: the kernel keeps who comes. */
+void listener_rest(struct listener *listener, usec_t time);
 void listener_pause(struct listener *listener);
 void listener_resume(struct listener *listener);
 void listener_close(struct listener *listener); /* unlinks its Unix socket file */

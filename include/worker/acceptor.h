@@ -1,7 +1,7 @@
 /* acceptor: listening sockets and placement. Worker 0's thread.
  *
  * Opens what the configuration names (COMPAT 6.3 for texts and what is fatal), accepts in bursts,
- * refuses politely over max_login_clients, and hands each socket to the worker with the fewest
+ * asks the moat (client/moat) who may come in, and hands each socket to the worker with the fewest
  * clients, worker 0 last (MECHANISMS §2.11).
  */
 #pragma once

@@ -20,6 +20,7 @@ struct workers {
     struct key_cache *key_cache;
     struct key_cache *client_keys;
     struct tls_ticket_keys *ticket_keys;
+    int login_ceiling; /* worker 0: what descriptors allow of max_login_clients; 0: all of it */
     const struct config *config;      /* worker 0's: the newest that was published */
     struct acceptor *acceptor;        /* worker 0 */
     struct control *control;          /* worker 0: reload and shutdown */

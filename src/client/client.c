@@ -83,7 +83,7 @@ static struct client *make_client(struct client_set *set, int fd, const struct a
 }
 
 void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   const struct listener_entry *listener)
+                   const struct listener_entry *listener, struct moat_guest *guest)
 {
     struct client *client = make_client(set, fd, peer, listener);
     struct error error;
@@ -91,11 +91,14 @@ void client_accept(struct client_set *set, int fd, const struct address *peer,
     if (client == NULL) {
         close(fd);
         client_counts_end_login(set->shared->counts);
+        moat_leave(set->shared->moat, guest);
         return;
     }
+    client->guest = guest;
     TAILQ_INSERT_TAIL(&set->clients, client, link);
     set->count++;
-    if (stream_open(&client->stream, set->loop, fd, NULL, &error) && !set->is_finished)
+    if (stream_open(&client->stream, set->loop, fd, NULL, &error) && !set->is_finished &&
+        place_take(client))
         first_bytes_start(client);
     else
         client_close(client, NULL);
@@ -145,6 +148,8 @@ static void uncount(struct client *client)
         client_counts_left(counts);
     else
         client_counts_end_login(counts);
+    moat_leave(client->set->shared->moat, client->guest);
+    client->guest = NULL;
     client_count_release(counts, client->database_count);
     client_count_release(counts, client->user_count);
     client->database_count = client->user_count = NULL;

@@ -40,6 +40,7 @@ struct client_login {
     struct tls_context *tls; /* a reference; NULL: no TLS here */
     bool admin_listener;
     bool ssl_was_asked, gss_was_asked;
+    bool awaits_handshake; /* too many others are under way: nothing is read meanwhile */
     struct cancel *cancel; /* this connection has brought a CancelRequest, which is under way */
 
     enum login_method method;
@@ -121,6 +122,25 @@ bool startup_trial_passed(struct client *client);
 void startup_findings_finish(struct startup_findings *findings);
 /* client/welcome: goes on where a trial was due. */
 void welcome_go_on(struct client *client);
+
+/* client/place: its place among those who have not logged in.
+ *
+ * The client, whose stream is open, is on its worker. False: it lost its place on the way. */
+bool place_take(struct client *client);
+/* Sets the first time limit of a new client; the one of its whole login. */
+void place_start(struct client *client);
+void place_set_deadline(struct client *client);
+/* It has said something valid. */
+void place_heard(struct client *client);
+/* False: too many TLS handshakes are under way. It is tried again when its entry in the set's
+ * handshake_deadlines comes, or was closed. */
+bool place_begin_handshake(struct client *client);
+void place_end_handshake(struct client *client);
+/* The expired function of the set's first_byte_deadlines. */
+void place_expired(struct deadline *deadline, struct deadline_list *list);
+
+/* The expired function of the set's handshake_deadlines, in client/first_bytes. */
+void first_bytes_retry(struct deadline *deadline, struct deadline_list *list);
 
 /* client/session: tells it, once a kind, what of its session its transaction has lost by parting
  * (session_state=reset; with `leak` nothing counts as touched). False: no memory. */

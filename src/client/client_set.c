@@ -10,6 +10,8 @@ bool client_set_init(struct client_set *set)
     set->by_key = NULL;
     set->count = 0;
     set->statements = (struct statement_table){0};
+    deadline_list_init(&set->first_byte_deadlines, set->loop, place_expired, set);
+    deadline_list_init(&set->handshake_deadlines, set->loop, first_bytes_retry, set);
     deadline_list_init(&set->login_deadlines, set->loop, login_expired, set);
     deadline_list_init(&set->wait_deadlines, set->loop, expired_wait, set);
     deadline_list_init(&set->notify_deadlines, set->loop, expired_notify, set);
@@ -29,6 +31,8 @@ void client_set_finish(struct client_set *set)
     }
     statement_table_finish(&set->statements);
     startup_findings_finish(&set->findings);
+    deadline_list_finish(&set->first_byte_deadlines);
+    deadline_list_finish(&set->handshake_deadlines);
     deadline_list_finish(&set->login_deadlines);
     deadline_list_finish(&set->wait_deadlines);
     deadline_list_finish(&set->notify_deadlines);

@@ -57,10 +57,23 @@ static bool begins_http(struct span input, bool *is_whole)
 
 /* ---- TLS ---- */
 
+static bool say(struct client *client, char letter)
+{
+    if (stream_put(&client->stream, &letter, 1))
+        return true;
+    client_close(client, "out of memory");
+    return false;
+}
+
+/* Behind an SSLRequest our answer goes first, so a client whose turn has not come waits for it. */
 static enum first_verdict start_tls(struct client *client)
 {
+    struct client_login *login = client->login;
     struct error error;
 
+    login->awaits_handshake = !place_begin_handshake(client);
+    if (login->awaits_handshake || (login->ssl_was_asked && !say(client, 'S')))
+        return FIRST_STOP;
     if (stream_start_tls_accept(&client->stream, client->login->tls, &error))
         return FIRST_STOP;
     notice_text(client, LOG_WARNING, error.message);
@@ -79,14 +92,6 @@ static enum first_verdict take_client_hello(struct client *client)
     return start_tls(client);
 }
 
-static bool say(struct client *client, char letter)
-{
-    if (stream_put(&client->stream, &letter, 1))
-        return true;
-    client_close(client, "out of memory");
-    return false;
-}
-
 static enum first_verdict take_ssl_request(struct client *client, size_t behind)
 {
     struct client_login *login = client->login;
@@ -102,7 +107,7 @@ static enum first_verdict take_ssl_request(struct client *client, size_t behind)
                       "received unencrypted data after SSL request");
     if (login->tls == NULL || client->stream.is_local)
         return say(client, 'N') ? FIRST_NEXT : FIRST_STOP;
-    return say(client, 'S') ? start_tls(client) : FIRST_STOP;
+    return start_tls(client);
 }
 
 static enum first_verdict take_gssenc_request(struct client *client, size_t behind)
@@ -128,6 +133,7 @@ static enum first_verdict take_startup_message(struct client *client,
     if (tls != NULL && tls_context_mode(tls) >= TLS_REQUIRE && !client->stream.is_local &&
         !stream_is_tls(&client->stream))
         return refuse(client, SQLSTATE_INVALID_AUTHORIZATION, "SSL required");
+    place_heard(client);
     login_start(client, packet);
     return FIRST_STOP;
 }
@@ -155,6 +161,7 @@ static enum first_verdict take_packet(struct client *client, struct span input)
             client_refuse(client, &error);
         return FIRST_STOP;
     case STARTUP_CANCEL_REQUEST:
+        place_heard(client);
         cancel_start(client, &packet.cancel);
         return FIRST_STOP;
     case STARTUP_MESSAGE:
@@ -164,6 +171,7 @@ static enum first_verdict take_packet(struct client *client, struct span input)
         break;
     }
     stream_consume(&client->stream, packet.size);
+    place_heard(client);
     return verdict == STARTUP_SSL_REQUEST ? take_ssl_request(client, input.size - packet.size)
                                           : take_gssenc_request(client, input.size - packet.size);
 }
@@ -173,7 +181,7 @@ static enum first_verdict take_one(struct client *client)
     struct span input = stream_input(&client->stream);
     bool is_whole;
 
-    if (input.size == 0)
+    if (input.size == 0 || client->login->awaits_handshake)
         return FIRST_STOP;
     if (input.data[0] == TLS_HANDSHAKE_RECORD)
         return take_client_hello(client);
@@ -204,17 +212,32 @@ static void closed(struct stream *stream, enum stream_end how, const struct erro
     client_close(client, "TLS handshake failed");
 }
 
+static void ready(struct stream *stream)
+{
+    place_end_handshake(client_of_stream(stream));
+}
+
 static const struct stream_events first_bytes_events = {
     .input = input,
+    .ready = ready,
     .closed = closed,
 };
 
 void first_bytes_start(struct client *client)
 {
-    struct client_set *set = client->set;
-    usec_t timeout = set->config->settings.client_login_timeout;
-
     client->stream.events = &first_bytes_events;
-    if (timeout > 0)
-        deadline_set(&set->login_deadlines, &client->deadline, client->connect_time + timeout);
+    place_start(client);
+}
+
+void first_bytes_retry(struct deadline *deadline, struct deadline_list *list)
+{
+    struct client *client = client_of_deadline(deadline);
+
+    (void)list;
+    client->login->awaits_handshake = false;
+    /* Bytes that were not encrypted must never count as part of what is. */
+    if (client->login->ssl_was_asked && stream_input(&client->stream).size > 0)
+        refuse(client, SQLSTATE_PROTOCOL_VIOLATION, "received unencrypted data after SSL request");
+    else
+        start_tls(client);
 }

@@ -510,6 +510,7 @@ static bool take_answer(struct client *client)
         return false; /* what is here waits until it is known who speaks */
     if (!peek_answer(client, &message))
         return false;
+    place_heard(client);
     if (step == LOGIN_PASSWORD)
         return take_password(client, &message);
     return step == LOGIN_SASL_FIRST ? take_sasl_first(client, &message)

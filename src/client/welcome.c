@@ -31,10 +31,14 @@ static bool count_client(struct client *client)
 {
     struct client_counts *counts = client->set->shared->counts;
     int limit = client->login->is_console ? 0 : client->set->config->settings.max_client_conn;
+    int ceiling = atomic_load(&client->set->shared->client_ceiling);
 
+    if (limit > 0 && ceiling > 0 && ceiling < limit)
+        limit = ceiling;
     if (!client_counts_logged_in(counts, limit))
         return refuse_limit(client, "no more connections allowed (max_client_conn)");
     client_counts_end_login(counts);
+    moat_logged_in(client->set->shared->moat, client->guest);
     client->is_counted = true;
     return true;
 }

@@ -92,6 +92,7 @@ static void gather(struct page *page)
     struct client_counts *counts = workers->shared.counts;
     page->clients_logged_in = client_counts_logged_in_now(counts);
     page->clients_logging_in = client_counts_logging_in_now(counts);
+    moat_counts(workers->shared.moat, page->login_verdicts);
     page->client_limit = workers->config->settings.max_client_conn;
     page->workers = workers->count;
     page->is_shutting_down = atomic_load(&workers->shared.shutdown) != SHUTDOWN_NO;

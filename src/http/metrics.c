@@ -224,6 +224,22 @@ static void put_spreads(struct bytes *out, const struct report *report)
     }
 }
 
+static void put_refusals(struct bytes *out, const uint64_t counts[MOAT_VERDICTS])
+{
+    static const char *const causes[MOAT_VERDICTS] = {
+        [MOAT_REPLACES] = "replaced",
+        [MOAT_FULL] = "max_login_clients",
+        [MOAT_TOO_MANY] = "max_client_conn_per_ip",
+        [MOAT_TOO_OFTEN] = "login_rate_per_ip",
+    };
+    put_family(out, "connections_refused", "counter", NULL,
+               "Connections closed before their login; replaced: a newcomer took their place");
+    for (int i = 0; i < MOAT_VERDICTS; i++)
+        if (causes[i] != NULL)
+            bytes_format(out, "pgweir_connections_refused_total{cause=\"%s\"} %" PRIu64 "\n",
+                         causes[i], counts[i]);
+}
+
 static void put_process(struct bytes *out, const struct page *page)
 {
     put_family(out, "build", "info", NULL, "Version of pgweir");
@@ -236,6 +252,7 @@ static void put_process(struct bytes *out, const struct page *page)
     put_family(out, "clients", "gauge", NULL, "Client connections");
     bytes_format(out, "pgweir_clients{state=\"logged_in\"} %d\n", page->clients_logged_in);
     bytes_format(out, "pgweir_clients{state=\"logging_in\"} %d\n", page->clients_logging_in);
+    put_refusals(out, page->login_verdicts);
     put_family(out, "clients_limit", "gauge", NULL, "Most logged-in clients (max_client_conn)");
     bytes_format(out, "pgweir_clients_limit %d\n", page->client_limit);
     put_family(out, "draining", "gauge", NULL, "1: the daemon is shutting down");

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include "main_private.h"
 
+#define FILES_BESIDES 4096 /* for servers, and our own */
+
 static bool become(const char *name)
 {
     const struct passwd *user = getpwnam(name);
@@ -106,13 +108,25 @@ bool process_daemonize(void)
     return false;
 }
 
+/* Up to what the system allows. */
+static void raise_files(rlim_t wanted)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= wanted)
+        return;
+    files.rlim_cur = wanted < files.rlim_max ? wanted : files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 void process_limits(const struct config *config)
 {
     struct rlimit files, cores = {0, 0};
     setrlimit(RLIMIT_CORE, &cores); /* memory holds secrets (THREATS §5.5) */
+    const struct settings *settings = &config->settings;
+    raise_files((rlim_t)settings->max_client_conn + (rlim_t)settings->max_login_clients +
+                FILES_BESIDES);
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return;
-    const struct settings *settings = &config->settings;
     log_info(NULL,
              "kernel file descriptor limit: %lld (hard: %lld); max_client_conn: %d, max expected "
              "fd use: %d",

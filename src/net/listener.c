@@ -46,6 +46,13 @@ static void watch(struct listener *listener)
         event_del(listener->event);
 }
 
+void listener_rest(struct listener *listener, usec_t time)
+{
+    listener->is_resting = true;
+    watch(listener);
+    deadline_set(&listener->rests, &listener->rest, loop_now(listener->loop) + time);
+}
+
 static void rest(struct listener *listener, int why)
 {
     static struct log_limit limit;
@@ -54,9 +61,7 @@ static void rest(struct listener *listener, int why)
     if (!listener->was_told && log_allow(&limit, 1, &held_back))
         log_error(NULL, "accept() failed: %s", strerror(why));
     listener->was_told = true;
-    listener->is_resting = true;
-    watch(listener);
-    deadline_set(&listener->rests, &listener->rest, loop_now(listener->loop) + REST_TIME);
+    listener_rest(listener, REST_TIME);
 }
 
 /* Of one connection that is gone already, or that a filter refused: the next may be well
@@ -109,7 +114,8 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     loop_wake(listener->loop);
     listener->is_accepting = true;
     for (int i = 0; i < BURST_MAX; i++)
-        if (!accept_one(listener) || listener->is_closed || listener->is_paused)
+        if (!accept_one(listener) || listener->is_closed || listener->is_paused ||
+            listener->is_resting)
             break;
     listener->is_accepting = false;
     if (listener->is_closed)

@@ -1,16 +1,23 @@
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "wire/build.h"
 #include "worker_private.h"
 
 #define LISTENERS_MAX 64
+#define REST_TIME     (2 * USEC_PER_MSEC)
+/* PgBouncer's. A flood of strangers fills it between two turns of the loop, and whoever finds it
+ * full is heard a second later: so up to here it is as many as the system allows. */
+#define BACKLOG_DEFAULT 128
 
 struct acceptor {
     struct workers *workers;
     struct listener *listeners[LISTENERS_MAX];
     int count;
+    uint64_t generation; /* of the configuration whose descriptors were shared out */
 };
 
 /* A socket on its way to its worker. */
@@ -19,6 +26,7 @@ struct handed_over {
     struct workers *workers;
     struct worker *worker;
     struct address peer;
+    struct moat_guest *guest;
     int fd;
 };
 
@@ -35,9 +43,10 @@ static struct worker *choose(struct workers *workers)
     return best;
 }
 
-static void take_over(struct worker *worker, int fd, const struct address *peer)
+static void take_over(struct worker *worker, int fd, const struct address *peer,
+                      struct moat_guest *guest)
 {
-    client_accept(&worker->clients, fd, peer, &worker->clients.config->listener);
+    client_accept(&worker->clients, fd, peer, &worker->clients.config->listener, guest);
 }
 
 static void deliver(struct mail *mail, struct loop *loop)
@@ -45,24 +54,110 @@ static void deliver(struct mail *mail, struct loop *loop)
     struct handed_over *handed =
         (struct handed_over *)((char *)mail - offsetof(struct handed_over, mail));
     (void)loop;
-    take_over(handed->worker, handed->fd, &handed->peer);
+    take_over(handed->worker, handed->fd, &handed->peer, handed->guest);
     memory_free(handed);
 }
 
-static bool has_room(struct acceptor *acceptor)
+/* ---- who may come in ---- */
+
+static struct moat_limits limits_now(struct acceptor *acceptor)
 {
-    static struct log_limit limit;
     struct workers *workers = acceptor->workers;
+    const struct settings *settings = &workers->config->settings;
+    int ceiling = workers->login_ceiling;
+
+    return (struct moat_limits){
+        .login_clients = ceiling > 0 && ceiling < settings->max_login_clients
+                             ? ceiling
+                             : settings->max_login_clients,
+        .connections_per_prefix = settings->max_client_conn_per_ip,
+        .logins_per_prefix = settings->login_rate_per_ip,
+    };
+}
+
+/* Count and sample: one line a second for each cause. */
+static void say_refused(const char *what, struct log_limit *limit, const struct address *peer)
+{
+    char text[ADDRESS_TEXT_MAX];
     uint32_t held_back;
-    if (client_counts_begin_login(workers->shared.counts,
-                                  workers->config->settings.max_login_clients))
-        return true;
-    if (log_allow(&limit, 1, &held_back))
-        log_warning(NULL,
-                    "too many clients that have not logged in (max_login_clients): connection "
-                    "closed (%u lines held back)",
-                    held_back);
-    return false;
+
+    if (!log_allow(limit, 1, &held_back))
+        return;
+    address_text(peer, text, sizeof(text));
+    log_warning(NULL, "%s (the last one: %s; %u lines held back)", what, text, held_back);
+}
+
+static void say_verdict(enum moat_verdict verdict, const struct address *peer)
+{
+    static struct log_limit limits[MOAT_VERDICTS];
+
+    switch (verdict) {
+    case MOAT_IN:
+        break;
+    case MOAT_REPLACES:
+        say_refused("too many clients that have not logged in (max_login_clients): newcomers take "
+                    "the place of others",
+                    &limits[verdict], peer);
+        break;
+    case MOAT_FULL:
+        say_refused("too many clients that have not logged in (max_login_clients): connection "
+                    "closed",
+                    &limits[verdict], peer);
+        break;
+    case MOAT_TOO_MANY:
+        say_refused("too many connections from one address (max_client_conn_per_ip): connection "
+                    "closed",
+                    &limits[verdict], peer);
+        break;
+    case MOAT_TOO_OFTEN:
+        say_refused("too many new connections from one address (login_rate_per_ip): connection "
+                    "closed",
+                    &limits[verdict], peer);
+        break;
+    case MOAT_NO_MEMORY:
+    case MOAT_VERDICTS:
+        break;
+    }
+}
+
+/* One try to tell the client; PostgreSQL, too, answers so before it has read anything. */
+static void tell_refused(int fd, enum moat_verdict verdict)
+{
+    uint8_t memory[256], scratch[1024];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    struct error error;
+
+    if (verdict != MOAT_TOO_MANY && verdict != MOAT_TOO_OFTEN)
+        return;
+    error_set(&error, SQLSTATE_TOO_MANY_CONNECTIONS,
+              verdict == MOAT_TOO_MANY
+                  ? "too many connections from this address (max_client_conn_per_ip)"
+                  : "too many new connections from this address (login_rate_per_ip)");
+    build_error(&out, "FATAL", &error);
+    (void)send(fd, out.data, out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT); /* what is unread makes close a reset */
+}
+
+/* NULL: refused. */
+static struct moat_guest *admit(struct acceptor *acceptor, int fd, const struct address *peer,
+                                int worker)
+{
+    struct workers *workers = acceptor->workers;
+
+    if (acceptor->generation != workers->config->generation) {
+        acceptor->generation = workers->config->generation;
+        descriptors_share(workers);
+    }
+    const struct moat_limits limits = limits_now(acceptor);
+    struct moat_answer answer =
+        moat_enter(workers->shared.moat, peer, worker, &limits, loop_now(workers->array[0].loop));
+    for (int i = 0; i < workers->count; i++)
+        if (answer.told_workers >> i & 1)
+            client_set_look_for_dropped(workers->client_sets[i]);
+    say_verdict(answer.verdict, peer);
+    if (answer.guest == NULL)
+        tell_refused(fd, answer.verdict);
+    return answer.guest;
 }
 
 static void set_options(struct workers *workers, int fd, const struct address *peer)
@@ -79,31 +174,45 @@ static void set_options(struct workers *workers, int fd, const struct address *p
     socket_apply_options(fd, peer, &options);
 }
 
+/* Workers that are busy closing are given the time for it. */
+static void rest_if_behind(struct acceptor *acceptor, struct listener *listener)
+{
+    if (moat_is_behind(acceptor->workers->shared.moat))
+        listener_rest(listener, REST_TIME);
+}
+
 static void accepted(void *argument, int fd, const struct address *peer, struct listener *listener)
 {
     struct acceptor *acceptor = argument;
     struct workers *workers = acceptor->workers;
-    (void)listener;
-    if (!has_room(acceptor)) {
+    struct worker *worker = choose(workers);
+    struct moat_guest *guest = admit(acceptor, fd, peer, worker->index);
+    rest_if_behind(acceptor, listener);
+    if (!guest) {
         close(fd);
         return;
     }
+    (void)client_counts_begin_login(workers->shared.counts, 0);
     set_options(workers, fd, peer);
-    struct worker *worker = choose(workers);
     atomic_fetch_add(&worker->placed, 1);
     if (worker->index == 0) {
-        take_over(worker, fd, peer);
+        take_over(worker, fd, peer, guest);
         return;
     }
     struct handed_over *handed = memory_zalloc(sizeof(*handed));
     if (!handed) {
         close(fd);
         client_counts_end_login(workers->shared.counts);
+        moat_leave(workers->shared.moat, guest);
         atomic_fetch_sub(&worker->placed, 1);
         return;
     }
-    *handed = (struct handed_over){
-        .mail.deliver = deliver, .workers = workers, .worker = worker, .peer = *peer, .fd = fd};
+    *handed = (struct handed_over){.mail.deliver = deliver,
+                                   .workers = workers,
+                                   .worker = worker,
+                                   .peer = *peer,
+                                   .guest = guest,
+                                   .fd = fd};
     loop_post(worker->loop, &handed->mail);
 }
 
@@ -111,7 +220,8 @@ static bool open_one(struct acceptor *acceptor, const struct address *address, s
 {
     const struct settings *settings = &acceptor->workers->config->settings;
     const struct listener_settings how = {
-        .backlog = settings->listen_backlog,
+        .backlog =
+            settings->listen_backlog > BACKLOG_DEFAULT ? settings->listen_backlog : SOMAXCONN,
         .reuse_port = settings->so_reuseport != 0,
         .defer_accept = settings->tcp_defer_accept != 0,
         .unix_mode = settings->unix_socket_mode,
@@ -192,6 +302,8 @@ struct acceptor *acceptor_open(struct workers *workers, struct error *error)
         return NULL;
     }
     acceptor->workers = workers;
+    acceptor->generation = workers->config->generation;
+    descriptors_share(workers);
     bool ok = open_tcp(acceptor, error) && open_unix(acceptor, error);
     if (ok && acceptor->count == 0)
         ok = error_set(error, SQLSTATE_CONFIG_FILE_ERROR, "nowhere to listen on");

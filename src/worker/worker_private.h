@@ -13,6 +13,10 @@ bool upkeep_start(struct workers *workers);
 struct stats *stats_create(struct workers *workers);
 void stats_destroy(struct stats *stats);
 
+/* descriptors: sets login_ceiling and client_ceiling for the current configuration; warns where
+ * they are below the settings. */
+void descriptors_share(struct workers *workers);
+
 /* service_manager: sd_notify where it is built in. */
 void service_manager_ready(void);
 void service_manager_stopping(void);

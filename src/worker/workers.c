@@ -32,6 +32,7 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     workers->client_keys = key_cache_create(CLIENT_KEYS_MAX);
     workers->stats = stats_create(workers);
     shared->counts = client_counts_create();
+    shared->moat = moat_create();
     shared->registry = registry_create(workers->count);
     shared->scram_cache = scram_cache_create();
     shared->user_cache = user_cache_create();
@@ -42,7 +43,8 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     atomic_store(&shared->ids, 1);
     random_bytes(shared->mock_key, sizeof(shared->mock_key));
     return workers->resolver && workers->key_cache && workers->client_keys && workers->stats &&
-           shared->counts && shared->registry && shared->scram_cache && shared->user_cache &&
+           shared->counts && shared->moat && shared->registry && shared->scram_cache &&
+           shared->user_cache &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -232,6 +234,7 @@ void workers_destroy(struct workers *workers)
     resolver_destroy(workers->resolver);
     registry_destroy(workers->shared.registry);
     client_counts_destroy(workers->shared.counts);
+    moat_destroy(workers->shared.moat);
     key_cache_destroy(workers->key_cache);
     key_cache_destroy(workers->client_keys);
     stats_destroy(workers->stats);
