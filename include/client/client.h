@@ -23,7 +23,8 @@ struct client_set;
 struct message;      /* of wire */
 struct client_login; /* of client/login: what only first bytes and login need; freed when it is over
                       */
-struct console_session; /* of admin */
+struct console_session;    /* of admin */
+struct client_replication; /* of client/replication; NULL: an ordinary client */
 
 #define CLIENT_STATES(X)                                                                           \
     X(FIRST_BYTES) /* TLS, SSLRequest, cancel, until the StartupMessage */                         \
@@ -55,6 +56,7 @@ struct client {
     struct moat_guest *guest; /* owned */
     struct client_login *login;
     struct console_session *console;
+    struct client_replication *replication;
     struct database_entry *database;                  /* references */
     struct user_entry *user;                          /* login user; may be NULL (any) */
     char *user_name, *database_name;                  /* owned */
@@ -159,8 +161,9 @@ void login_finish(
  * the console). */
 void welcome_start(struct client *client);
 
-/* client/requests: the logged-in client's messages. */
-void requests_start(struct client *client);   /* installs the stream's events; state IDLE */
+/* client/requests: the logged-in client's messages. Installs the stream's events; state IDLE, or
+ * ACTIVE where the client has its server already. */
+void requests_start(struct client *client);
 void requests_process(struct client *client); /* goes on with what is in the input buffer */
 /* A query begins (if none has): its time and count. */
 void requests_begin(struct client *client);
@@ -184,6 +187,16 @@ bool attach_ask(struct client *client, const char *query);
 void attach_part(struct client *client); /* the server is clean and the mode says so */
 void attach_leave(struct client *client,
                   const char *reason); /* the client ends: server and queue are left */
+
+/* A server of its own, which it keeps: ACTIVE. False: the server turned out to be dead. */
+bool attach_dedicated(struct client *client, struct server *server);
+
+/* client/replication: "none", "logical", "physical" (SHOW CLIENTS). */
+const char *replication_name(const struct client *client);
+bool replication_is_physical(const struct client *client);
+/* The client ends: so does its server, or its asking for one. */
+void replication_leave(struct client *client);
+void replication_finish(struct client *client); /* frees client->replication; idempotent */
 
 /* client/unnamed: forgets what was kept. */
 void unnamed_finish(struct client *client);

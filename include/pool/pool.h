@@ -26,6 +26,7 @@
 #include "config/snapshot.h"
 #include "pool/limits.h"
 #include "pool/wait_queue.h"
+#include "pool/wish.h"
 
 #define WORKERS_MAX      64
 #define POOL_OPENING_MAX 4 /* logins at once, after the first success (MECHANISMS §6) */
@@ -45,8 +46,9 @@ struct pool_member {
     struct pool *pool;
     enum member_state state;
     int worker;
-    uint64_t epoch;  /* of the pool, when it was opened */
-    bool is_surplus; /* told to close because there are too many; under the pool's mutex */
+    uint64_t epoch;    /* of the pool, when it was opened */
+    bool is_surplus;   /* told to close because there are too many; under the pool's mutex */
+    bool is_dedicated; /* opened for one client, and never anybody else's (pool/wish.h) */
     usec_t opened_at, idle_since;
     TAILQ_ENTRY(pool_member) idle_link;
 };
@@ -129,8 +131,11 @@ struct pool {
     int size;                   /* members in any state */
     int opening;                /* those of them that are connecting */
     int current;                /* members that were opened in the present epoch */
-    int surplus;      /* those of them that were told to close because there are too many */
-    bool had_success; /* some server logged in since the last epoch */
+    int surplus;   /* those of them that were told to close because there are too many */
+    int dedicated; /* those of them that were opened for one client alone */
+    struct pool_wishes wishes; /* for such, oldest first */
+    _Atomic int wished;        /* wishes that no place was promised to; written under the mutex */
+    bool had_success;          /* some server logged in since the last epoch */
     enum pool_failure failure;
     struct error failure_error;   /* what the last failed attempt said */
     usec_t retry_at, retry_delay; /* 0: no pause */
@@ -145,8 +150,9 @@ struct pool {
     _Atomic bool is_blocked;   /* waits for a slot of limits; written under the mutex of limits */
 
     /* Read everywhere, written rarely. */
-    _Atomic int published_size __attribute__((aligned(64))); /* for the lock-free "is it full?" */
-    _Atomic int published_limit;                             /* INT_MAX: unlimited */
+    /* `size`, and a place for each wish; for the lock-free "is it full?" */
+    _Atomic int published_size __attribute__((aligned(64)));
+    _Atomic int published_limit;   /* INT_MAX: unlimited */
     _Atomic int published_reserve; /* members over the limit that a long wait may open */
     _Atomic int published_minimum; /* members that the pool keeps while it has clients, or always
                                       (keeps_minimum) */
@@ -177,8 +183,9 @@ enum pool_order {
     POOL_NOTHING,
     POOL_OPEN, /* open a connection there: a place was reserved in the pool and the limits */
     POOL_ASK, /* that worker shall release an idle member for the oldest remote waiter: pool_give */
-    POOL_EVICT, /* that worker shall close an idle member of `pool` (another pool under the same
-                   limit): pool_take_idle */
+    POOL_EVICT,    /* that worker shall close an idle member of `pool` (another pool under the same
+                      limit, or, for a wish, the same pool): pool_take_idle */
+    POOL_DEDICATE, /* open a connection there for a wish: pool_wish_take */
 };
 struct pool_advice {
     enum pool_order order;

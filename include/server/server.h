@@ -22,6 +22,7 @@
 struct server_set;
 struct server;
 struct server_login; /* of server/login: what only a login needs; freed when it is over */
+struct server_dedicated;
 
 #define SERVER_STATES(X)                                                                           \
     X(CONNECTING) /* resolving, connect(), TLS */                                                  \
@@ -135,6 +136,7 @@ struct server {
     struct database_entry *database; /* a reference: what it was opened with */
     struct tls_context *tls;         /* a reference */
     struct server_login *login;
+    struct server_dedicated *dedicated; /* who waits for it to be opened; borrowed */
     struct recovery recovery;
     uint32_t turns; /* how often it was lent: a cancel is for one turn only */
     usec_t connect_time, request_time;
@@ -147,6 +149,9 @@ struct server {
     bool was_used;   /* by a client */
     bool ends_transactions; /* the owner is told of those left open, before its client is */
     bool end_was_seen;      /* its FIN or reset came */
+    bool is_dedicated;      /* opened for one client: closed when that leaves */
+    bool is_physical;       /* and no SQL can be said there */
+    bool login_was_refused; /* its login got an ErrorResponse: no use to try again */
 };
 
 static inline struct server *server_of_stream(struct stream *stream)

@@ -103,6 +103,8 @@ static void prefix_ready(struct client *client)
 void attach_arm(struct client *client)
 {
     const struct effective *effective = client_effective(client);
+    if (client->replication) /* a stream has no end */
+        return;
     client->is_over_time = false;
     usec_t limit = client->is_in_request       ? effective->query_timeout
                    : client->is_in_transaction ? effective->idle_transaction_timeout
@@ -147,6 +149,16 @@ static bool take(struct client *client, struct server *server)
     attach_arm(client);
     if (attach_send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
         requests_go_on(client);
+    return true;
+}
+
+bool attach_dedicated(struct client *client, struct server *server)
+{
+    if (!server_attach(server, &attach_server_events, client, &client->stream, &client->told))
+        return false;
+    client->server = server;
+    client->is_session_mode = true;
+    client_move_state(client, CLIENT_ACTIVE);
     return true;
 }
 
@@ -327,6 +339,10 @@ void attach_leave(struct client *client, const char *reason)
     if (waiter_is_waiting(&client->waiter))
         pool_waiter_leave(
             &client->waiter); /* false: a server is on its way; attach_granted sends it on */
+    if (client->replication) {
+        replication_leave(client);
+        return;
+    }
     struct server *server = client->server;
     if (!server)
         return;

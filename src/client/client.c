@@ -18,7 +18,7 @@ static const unsigned successors[] = {
     [CLIENT_FIRST_BYTES] = M(LOGIN) | M(CLOSED),
     [CLIENT_LOGIN] = M(MOVING) | M(WELCOME) | M(CONSOLE) | M(CLOSED),
     [CLIENT_MOVING] = M(WELCOME) | M(CLOSED),
-    [CLIENT_WELCOME] = M(IDLE) | M(CLOSED),
+    [CLIENT_WELCOME] = M(IDLE) | M(ACTIVE) | M(CLOSED),
     [CLIENT_IDLE] = M(WAITING) | M(ACTIVE) | M(CLOSED),
     [CLIENT_WAITING] = M(ACTIVE) | M(IDLE) | M(CLOSED),
     [CLIENT_ACTIVE] = M(IDLE) | M(WAITING) | M(CLOSED),
@@ -110,6 +110,7 @@ static void free_client(struct client *client)
 {
     client_statements_clear(&client->statements, &client->set->statements);
     unnamed_finish(client);
+    replication_finish(client);
     wanted_parameters_finish(&client->wanted);
     session_profile_release(client->startup_profile);
     session_profile_release(client->profile);

@@ -146,6 +146,14 @@ void first_bytes_retry(struct deadline *deadline, struct deadline_list *list);
  * (session_state=reset; with `leak` nothing counts as touched). False: no memory. */
 bool session_tell_lost(struct client *client, uint32_t touched);
 
+/* client/replication: it asked for a replication connection. False: no memory. */
+bool replication_begin(struct client *client, const struct startup_choice *choice);
+/* In its pool, on its home worker: asks for its server. It may be refused at once. */
+void replication_ask(struct client *client);
+/* client/welcome: it has its server, which said `welcome` at login (a reference, taken over). */
+struct pool_welcome;
+void welcome_dedicated(struct client *client, struct pool_welcome *welcome);
+
 /* client/cancel: the connection that brought a CancelRequest has gone. */
 void cancel_leave(struct cancel *cancel);
 

@@ -119,12 +119,11 @@ static bool accept_names(struct client *client, const struct startup_choice *cho
         client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "username too long");
         return false;
     }
-    if (choice->replication != REPLICATION_NO) {
-        client_refuse_text(client, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                           "replication connections are not supported yet");
-        return false;
-    }
-    return true;
+    if (choice->replication == REPLICATION_NO || client->login->is_console ||
+        replication_begin(client, choice))
+        return true;
+    client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+    return false;
 }
 
 /* ---- who it is ---- */

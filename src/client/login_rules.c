@@ -115,6 +115,7 @@ static bool choose_by_rules(struct client *client)
         .database = client->database_name,
         .user = client->user_name,
         .is_tls = stream_is_tls(&client->stream),
+        .is_physical_replication = replication_is_physical(client),
         .address = &address.u,
     };
 

@@ -531,7 +531,8 @@ void requests_start(struct client *client)
 {
     client->stream.events = &request_events;
     client->grant_task.run = requests_grant_task;
-    client_move_state(client, CLIENT_IDLE);
+    if (client->state != CLIENT_ACTIVE)
+        client_move_state(client, CLIENT_IDLE);
     if (stream_input(&client->stream).size > 0)
         requests_process(client);
 }

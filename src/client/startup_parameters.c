@@ -160,9 +160,9 @@ bool startup_parameters_read(const struct startup_message *message,
         return error_set(error, SQLSTATE_INVALID_AUTHORIZATION, "no username supplied");
     if (replication != NULL)
         choice->replication = replication_of(replication);
-    /* In a replication connection `options` is the server's matter. */
-    if (options != NULL && choice->replication == REPLICATION_NO &&
-        !take_options(&reading, options))
+    if (choice->replication != REPLICATION_NO)
+        choice->options = options; /* the server's matter */
+    else if (options != NULL && !take_options(&reading, options))
         return false;
     for (size_t i = 0; i < message->count; i++)
         if (!take_parameter(&reading, &message->parameters[i]))

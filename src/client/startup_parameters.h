@@ -12,6 +12,7 @@ enum startup_replication { REPLICATION_NO, REPLICATION_DATABASE, REPLICATION_YES
 struct startup_choice {
     const char *user, *database; /* `user` is NULL when there is none; `database` defaults to it */
     enum startup_replication replication;
+    const char *options; /* of a replication connection, as they are; NULL: none */
     uint32_t protocol;   /* PROTOCOL_3_0 or PROTOCOL_3_2: what is spoken from here on */
     bool must_negotiate; /* NegotiateProtocolVersion is due, once, with `protocol` and the options
                             not known */

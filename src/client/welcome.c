@@ -337,6 +337,38 @@ static void say_welcome(struct client *client, struct pool_welcome *welcome)
     arm_idle(client);
 }
 
+/* What the server of a replication says is so: the client's settings were in its startup message.
+ */
+static void say_all(struct client *client, const struct pool_welcome *welcome, struct bytes *out)
+{
+    const struct parameter_names *names = client->set->shared->parameter_names;
+    struct cursor cursor = cursor_over(welcome->data, welcome->size);
+
+    while (cursor_left(&cursor) > 0) {
+        const char *name = cursor_string(&cursor);
+        const char *value = cursor_string(&cursor);
+        if (value == NULL)
+            return;
+        int slot = parameter_slot(names, name);
+        build_parameter_status(out, name, value);
+        if (slot >= 0)
+            told_parameters_set(&client->told, slot, value);
+    }
+}
+
+void welcome_dedicated(struct client *client, struct pool_welcome *welcome)
+{
+    struct bytes out;
+
+    begin_answer(client, &out);
+    say_all(client, welcome, &out);
+    pool_welcome_release(welcome);
+    if (!end_answer(client, &out))
+        return;
+    note_login(client);
+    requests_start(client);
+}
+
 /* ---- waiting for the pool's first server ---- */
 
 /* The server was lent only as a sign that it is there. It goes on to the next who waits at the end
@@ -411,6 +443,10 @@ static void await_welcome(struct client *client)
     struct pool_welcome *welcome;
 
     client_move_state(client, CLIENT_WELCOME);
+    if (client->replication != NULL) {
+        replication_ask(client);
+        return;
+    }
     do
         welcome = pool_welcome_acquire(client->pool);
     while (welcome == NULL && ask_for_server(client));
@@ -494,6 +530,8 @@ static bool settle_startup(struct client *client)
     struct effective effective;
     struct error error;
 
+    if (client->replication != NULL) /* they go into the startup message of its own server */
+        return true;
     config_effective(client->set->config, client->database, client->user, client->user, &effective);
     login->follows = effective.session_state == SESSION_STATE_FOLLOW;
     if (login->follows || login->startup.count == 0)

@@ -324,7 +324,7 @@ void limits_forget(struct limits *limits, struct pool *pool)
     (void)pthread_mutex_lock(&limits->mutex);
     if (atomic_load(&pool->is_blocked)) {
         atomic_store(&pool->is_blocked, false);
-        left_the_line = atomic_load(&pool->waiting) == 0;
+        left_the_line = atomic_load(&pool->waiting) == 0 && atomic_load(&pool->wished) == 0;
         if (left_the_line)
             unblock(limits, pool);
         else

@@ -66,6 +66,7 @@ struct pool *pool_create(struct limits *limits, const char *database, const char
     pool->limits = limits;
     (void)pthread_mutex_init(&pool->mutex, NULL);
     TAILQ_INIT(&pool->remote);
+    TAILQ_INIT(&pool->wishes);
     init_shards(pool);
     atomic_init(&pool->references, 1);
     atomic_init(&pool->oldest_remote, INT64_MAX);
@@ -218,7 +219,7 @@ bool pool_is_failing(struct pool *pool, struct error *error)
     bool fails;
 
     (void)pthread_mutex_lock(&pool->mutex);
-    fails = pool->failure != POOL_FAILURE_NONE && pool->size <= pool->opening;
+    fails = pool->failure != POOL_FAILURE_NONE && pool->size - pool->dedicated <= pool->opening;
     if (fails)
         *error = pool->failure_error;
     (void)pthread_mutex_unlock(&pool->mutex);
@@ -465,8 +466,11 @@ struct pool_member *pool_take_idle(struct pool *pool, int worker)
     struct pool_shard *shard = &pool->shards[worker];
     struct pool_member *member = TAILQ_LAST(&shard->idle, pool_members);
 
-    if (member != NULL)
-        shard_take_idle(shard, member);
+    if (member == NULL)
+        return NULL;
+    shard_take_idle(shard, member);
+    if (atomic_load(&pool->wished) > 0)
+        (void)pool_claim_surplus(pool, member); /* so that no second one is closed for the wish */
     return member;
 }
 

@@ -17,11 +17,16 @@ static void give_advice(struct pool_advice *advice, enum pool_order order, int w
     advice->pool = pool_acquire_reference(pool);
 }
 
+void pool_publish_size(struct pool *pool)
+{
+    atomic_store(&pool->published_size, pool->size + atomic_load(&pool->wished));
+}
+
 static void change_size(struct pool *pool, int difference)
 {
     pool->size += difference;
     assert(pool->size >= 0);
-    atomic_store(&pool->published_size, pool->size);
+    pool_publish_size(pool);
 }
 
 static bool is_in_pause(const struct pool *pool, const struct pool_need *need)
@@ -73,10 +78,11 @@ static bool is_full(struct pool *pool, const struct pool_need *need)
 {
     int limit = atomic_load(&pool->published_limit);
     int reserve = atomic_load(&pool->published_reserve);
+    int size = pool->size + atomic_load(&pool->wished);
 
-    if (pool->size < limit)
+    if (size < limit)
         return false;
-    if (reserve == 0 || pool->size - reserve >= limit)
+    if (reserve == 0 || size - reserve >= limit)
         return true;
     return need->now - oldest_wait(pool) < atomic_load(&pool->reserve_timeout);
 }
@@ -93,8 +99,10 @@ static int client_count(const struct pool *pool)
 /* One at a time, and where somebody waits his own need comes first. */
 static bool may_fill(struct pool *pool, const struct pool_need *need)
 {
-    return pool->size < atomic_load(&pool->published_minimum) &&
-           pool->size < atomic_load(&pool->published_limit) && pool->opening == 0 &&
+    int size = pool->size + atomic_load(&pool->wished);
+
+    return size - pool->dedicated < atomic_load(&pool->published_minimum) &&
+           size < atomic_load(&pool->published_limit) && pool->opening == 0 &&
            !is_in_pause(pool, need) && !atomic_load(&pool->is_paused) &&
            !atomic_load(&pool->is_draining) &&
            (atomic_load(&pool->keeps_minimum) || client_count(pool) > 0);
@@ -117,7 +125,7 @@ static bool may_open(struct pool *pool, const struct pool_need *need)
 bool pool_refuses(const struct pool *pool, usec_t now, struct error *error)
 {
     if (pool->failure != POOL_FAILURE_REFUSED || now >= pool->retry_at ||
-        pool->size > pool->opening)
+        pool->size - pool->dedicated > pool->opening)
         return false;
     error_set(error, pool->failure_error.sqlstate,
               "server login has been failing, cached error: %.440s (server_login_retry)",
@@ -187,8 +195,10 @@ static bool take_place(struct pool *pool, const struct pool_need *need, struct p
     bool may;
 
     (void)pthread_mutex_lock(&pool->mutex);
-    may = may_open(pool, need);
-    if (may) {
+    if (pool_wishes_may_open(pool, need->now)) {
+        may = true;
+        give_advice(advice, POOL_DEDICATE, pool_wishes_promise(pool), pool);
+    } else if ((may = may_open(pool, need))) {
         change_size(pool, 1);
         pool->opening++;
         give_advice(advice, POOL_OPEN, where_to_open(pool, need), pool);
@@ -197,8 +207,7 @@ static bool take_place(struct pool *pool, const struct pool_need *need, struct p
     return may;
 }
 
-/* Gives one slot of `from` back to limits; the oldest pool that waits for one opens. */
-static void pass_slot_on(struct pool *from, usec_t now, struct pool_advice *advice)
+void pool_pass_slot_on(struct pool *from, usec_t now, struct pool_advice *advice)
 {
     const struct pool_need need = {.now = now, .worker = -1};
     struct pool *next = limits_release(from->limits, from);
@@ -212,6 +221,15 @@ static void pass_slot_on(struct pool *from, usec_t now, struct pool_advice *advi
     }
 }
 
+/* For a wish, which has no use for it. */
+static void evict_own(struct pool *pool, struct pool_advice *advice)
+{
+    int worker = find_idle(pool);
+
+    if (worker >= 0)
+        give_advice(advice, POOL_EVICT, worker, pool);
+}
+
 static void open_one(struct pool *pool, const struct pool_need *need, struct pool_advice *advice)
 {
     struct pool *victim = NULL;
@@ -220,11 +238,13 @@ static void open_one(struct pool *pool, const struct pool_need *need, struct poo
     switch (limits_reserve(pool->limits, pool, &victim, &victim_worker)) {
     case LIMITS_RESERVED:
         if (!take_place(pool, need, advice))
-            pass_slot_on(pool, need->now, advice);
+            pool_pass_slot_on(pool, need->now, advice);
         break;
     case LIMITS_BLOCKED:
         if (victim != NULL)
             *advice = (struct pool_advice){POOL_EVICT, victim_worker, victim};
+        else if (atomic_load(&pool->wished) > 0)
+            evict_own(pool, advice);
         break;
     case LIMITS_NO_MEMORY:
         break; /* upkeep asks again */
@@ -233,17 +253,20 @@ static void open_one(struct pool *pool, const struct pool_need *need, struct poo
 
 void pool_advise(struct pool *pool, const struct pool_need *need, struct pool_advice *advice)
 {
-    bool may = false;
+    bool asks = need->asks_again || !atomic_load(&pool->is_blocked);
+    bool may = asks && pool_wishes_may_open(pool, need->now);
 
     advice->order = POOL_NOTHING;
-    if (somebody_waits(pool, need)) {
+    if (pool_wishes_need_room(pool))
+        evict_own(pool, advice);
+    if (!may && advice->order == POOL_NOTHING && somebody_waits(pool, need)) {
         int worker = find_unregistered(pool);
 
         if (worker < 0)
             worker = find_idle(pool);
         if (worker >= 0)
             give_advice(advice, POOL_ASK, worker, pool);
-        else if (need->asks_again || !atomic_load(&pool->is_blocked))
+        else if (asks)
             may = may_open(pool, need);
     }
     (void)pthread_mutex_unlock(&pool->mutex);
@@ -268,7 +291,7 @@ void pool_fill(struct pool *pool, usec_t now, struct pool_advice *advice)
     switch (limits_reserve(pool->limits, pool, &victim, &victim_worker)) {
     case LIMITS_RESERVED:
         if (!take_place(pool, &need, advice))
-            pass_slot_on(pool, now, advice);
+            pool_pass_slot_on(pool, now, advice);
         break;
     case LIMITS_BLOCKED: /* nobody waits: nothing is evicted for it */
         if (victim != NULL)
@@ -286,7 +309,8 @@ void pool_reconsider(struct pool *pool, usec_t now, struct pool_advice *advice)
 
     (void)pthread_mutex_lock(&pool->mutex);
     pool_advise(pool, &need, advice);
-    if (atomic_load(&pool->waiting) == 0 && atomic_load(&pool->is_blocked))
+    if (atomic_load(&pool->waiting) == 0 && atomic_load(&pool->wished) == 0 &&
+        atomic_load(&pool->is_blocked))
         limits_forget(pool->limits, pool);
 }
 
@@ -378,7 +402,7 @@ bool pool_open_failed(struct pool *pool, enum pool_failure failure, const struct
         break;
     case POOL_FAILURE_REFUSED:
         pause_attempts(pool, failure, error, now, login_retry);
-        shall_be_told = pool->size <= pool->opening;
+        shall_be_told = pool->size - pool->dedicated <= pool->opening;
         break;
     case POOL_FAILURE_LOGIN:
         /* The server answers: whatever failed before is over. */
@@ -402,7 +426,7 @@ void pool_open_abandoned(struct pool *pool, struct pool_advice *advice)
     pool->opening--;
     (void)pthread_mutex_unlock(&pool->mutex);
     /* Not for this pool: what was short is short still. Upkeep asks again. */
-    pass_slot_on(pool, clock_monotonic(), advice);
+    pool_pass_slot_on(pool, clock_monotonic(), advice);
 }
 
 /* The slot went to another pool: this one stands in line behind it, if it needs one. */
@@ -411,7 +435,7 @@ static void stand_in_line(struct pool *pool, const struct pool_need *need)
     bool may;
 
     (void)pthread_mutex_lock(&pool->mutex);
-    may = may_open(pool, need);
+    may = may_open(pool, need) || pool_wishes_may_open(pool, need->now);
     (void)pthread_mutex_unlock(&pool->mutex);
     if (may)
         (void)limits_stand_in_line(pool->limits, pool);
@@ -430,12 +454,14 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
         pool->opening--;
     if (member->is_surplus)
         pool->surplus--;
+    if (member->is_dedicated)
+        pool->dedicated--;
     if (pool_member_is_current(member))
         pool->current--;
     pool->last_active = now;
     (void)pthread_mutex_unlock(&pool->mutex);
 
-    pass_slot_on(pool, now, advice);
+    pool_pass_slot_on(pool, now, advice);
     if (advice->order == POOL_NOTHING) {
         (void)pthread_mutex_lock(&pool->mutex);
         pool_advise(pool, &need, advice);
@@ -449,8 +475,10 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
 bool pool_claim_surplus(struct pool *pool, struct pool_member *member)
 {
     (void)pthread_mutex_lock(&pool->mutex);
-    if (pool->size - pool->surplus - atomic_load(&pool->published_reserve) >
-        atomic_load(&pool->published_limit)) {
+    int limit = atomic_load(&pool->published_limit);
+    int wished = atomic_load(&pool->wished), size = pool->size - pool->surplus;
+    if (size - atomic_load(&pool->published_reserve) > limit ||
+        (wished > 0 && size + wished > limit)) {
         pool->surplus++;
         member->is_surplus = true;
     }

@@ -56,5 +56,18 @@ struct pool_need {
 void pool_advise(struct pool *pool, const struct pool_need *need, struct pool_advice *advice);
 /* May a client not even wait? Under the mutex. */
 bool pool_refuses(const struct pool *pool, usec_t now, struct error *error);
+/* `size` or `wished` has changed. Under the mutex. */
+void pool_publish_size(struct pool *pool);
+/* Gives one slot of `from` back to limits; the oldest pool that waits for one opens. */
+void pool_pass_slot_on(struct pool *from, usec_t now, struct pool_advice *advice);
 /* A member must close because there are more than the limit allows. */
 bool pool_claim_surplus(struct pool *pool, struct pool_member *member);
+
+/* ---- pool_wish.c. Under the mutex ---- */
+
+/* A wish waits, and a connection may be opened for it, as far as the pool itself is concerned. */
+bool pool_wishes_may_open(struct pool *pool, usec_t now);
+/* A wish waits, and the pool is full: an idle member is to be closed for it. */
+bool pool_wishes_need_room(struct pool *pool);
+/* Takes a place for the oldest wish that has none; returns its worker. */
+int pool_wishes_promise(struct pool *pool);

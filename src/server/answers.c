@@ -489,7 +489,7 @@ static void step_over_rows(struct walk *walk, struct span input)
 {
     struct server *server = walk->server;
     uint8_t type = input.data[walk->run];
-    if (type != 'D' && !(type == 'd' && server->ledger.copy_out))
+    if (type != 'D' && !(type == 'd' && (server->ledger.copy_out || server->ledger.copy_both)))
         return;
     if (ledger_match(&server->ledger, type, 0) != LEDGER_TO_CLIENT)
         return;

@@ -51,6 +51,9 @@ static void fail(struct server *server, enum pool_failure failure, const char *r
     if (failure != POOL_FAILURE_LOGIN &&
         server->database->load_balance_hosts == LOAD_BALANCE_DISABLE)
         server_set_note(set, pool)->host++;
+    server->login_was_refused = failure != POOL_FAILURE_PASSING;
+    if (server->is_dedicated && failure != POOL_FAILURE_PASSING)
+        is_current = false; /* says nothing of ordinary logins */
     if (is_current && pool_open_failed(pool, failure, error, loop_now(set->loop),
                                        set->config->settings.server_login_retry))
         server_set_refuse_all(set, pool, error);
@@ -226,7 +229,10 @@ static void succeed(struct server_login *login)
     server_login_finish(server);
     ledger_init(&server->ledger);
     server->stream.events = &server_stream_events;
-    pool_member_opened(server->member.pool, &server->member, welcome, &advice);
+    if (server->is_dedicated)
+        server_dedicated_opened(server, welcome);
+    else
+        pool_member_opened(server->member.pool, &server->member, welcome, &advice);
     server_move_state(server, SERVER_ACTIVE);
     loop_defer(set->loop, LOOP_GRANT, &server->release_task);
     server_follow(set, &advice);
@@ -242,7 +248,8 @@ static bool take_ready(struct server_login *login, struct span body)
                                login->step == LOGIN_CONNECT_QUERY
                                    ? "connect_query left a transaction open"
                                    : "malformed ReadyForQuery at login");
-    if (login->step == LOGIN_GREETING && login->server->database->connect_query)
+    if (login->step == LOGIN_GREETING && login->server->database->connect_query &&
+        !login->server->is_physical)
         return start_connect_query(login);
     login->is_ready = true;
     return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "login_private.h"
+#include "server/dedicated.h"
 #include "wire/build.h"
 
 static const struct stream_events connect_events;
@@ -153,7 +154,8 @@ void login_send_startup(struct server_login *login)
     struct server *server = login->server;
     const struct database_entry *database = server->database;
     bool is_lookup = server->member.pool->purpose == POOL_OF_LOOKUPS;
-    struct startup_parameter parameters[8];
+    struct startup_parameter parameters[8 + DEDICATED_PARAMETERS_MAX];
+    const struct server_dedicated *dedicated = server->dedicated;
     size_t count = 0;
     struct bytes out;
     const struct startup_parameter all[] = {
@@ -168,7 +170,9 @@ void login_send_startup(struct server_login *login)
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i].value)
             parameters[count++] = all[i];
-    bytes_init(&out, STARTUP_PACKET_MAX);
+    for (size_t i = 0; dedicated && i < dedicated->parameter_count; i++)
+        parameters[count++] = dedicated->parameters[i];
+    bytes_init(&out, 2 * STARTUP_PACKET_MAX);
     build_startup(&out, PROTOCOL_3_0, parameters, count);
     server_move_state(server, SERVER_LOGIN);
     login->step = LOGIN_AUTHENTICATE;

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "ledger/session_state.h"
+#include "server/dedicated.h"
 #include "server_private.h"
 #include "wire/build.h"
 
@@ -66,6 +67,10 @@ static void run_release_task(struct loop_task *task)
     struct server *server = server_of_release_task(task);
     if (server->owner || (server->state != SERVER_ACTIVE && server->state != SERVER_TESTED))
         return;
+    if (server->is_dedicated) {
+        server_dedicated_granted(server);
+        return;
+    }
     if (server->ledger.error_in_swallowed) {
         server_close(server, "reset query failed", NULL);
         return;
@@ -110,11 +115,34 @@ static struct server *make_server(struct server_set *set, struct pool *pool)
     server->connect_time = server->request_time = loop_now(set->loop);
     server->database = pool_database_acquire(pool);
     server->tls = tls_context_acquire(server->database->server_tls);
-    pool_member_init(pool, &server->member, set->worker, loop_now(set->loop));
     server->stats = pool_stats(pool, set->worker);
     snprintf(server->subject.prefix, sizeof(server->subject.prefix), "S-%p: %s/%s@(unknown)",
              (void *)server, server->database->name, pool->user_name);
     return server;
+}
+
+static void enter_set(struct server *server)
+{
+    struct server_set *set = server->set;
+    TAILQ_INSERT_TAIL(&set->servers, server, link);
+    set->count++;
+    set->opened++;
+}
+
+bool server_open_dedicated(struct server_set *set, struct pool *pool,
+                           struct server_dedicated *dedicated)
+{
+    struct server *server = make_server(set, pool);
+    if (!server)
+        return false;
+    pool_dedicated_init(pool, &server->member, set->worker, loop_now(set->loop));
+    server->is_dedicated = true;
+    server->dedicated = dedicated;
+    server->is_physical = dedicated->is_physical;
+    dedicated->server = server;
+    enter_set(server);
+    server_login_start(server);
+    return true;
 }
 
 void server_open(struct server_set *set, struct pool *pool)
@@ -126,9 +154,8 @@ void server_open(struct server_set *set, struct pool *pool)
         server_follow(set, &advice);
         return;
     }
-    TAILQ_INSERT_TAIL(&set->servers, server, link);
-    set->count++;
-    set->opened++;
+    pool_member_init(pool, &server->member, set->worker, loop_now(set->loop));
+    enter_set(server);
     if (atomic_load_explicit(&pool->published_size, memory_order_relaxed) >
         atomic_load_explicit(&pool->published_limit, memory_order_relaxed))
         log_warning(&server->subject, "taking connection from reserve_pool");
@@ -255,7 +282,7 @@ void server_detach(struct server *server, bool must_reset, const char *reason)
     forget_owner(server);
     if (server->state != SERVER_ACTIVE)
         return;
-    if (!server_is_clean(server)) {
+    if (server->is_dedicated || !server_is_clean(server)) {
         server_close(server, reason, NULL);
         return;
     }
@@ -366,6 +393,8 @@ static void decline(struct pool_advice *advice)
         advice->order = POOL_NOTHING;
         if (order == POOL_OPEN)
             pool_open_abandoned(pool, advice);
+        else if (order == POOL_DEDICATE)
+            pool_dedicated_abandoned(pool, advice);
         pool_release_reference(pool);
     }
 }
@@ -440,6 +469,8 @@ static void tell_owner(struct server *server, const struct error *why)
     }
     if (events)
         events->gone(server, why, server->told_error);
+    else if (server->dedicated)
+        server_dedicated_lost(server, why);
     forget_owner(server);
 }
 

@@ -29,6 +29,18 @@ void server_clean(struct server *server);
 /* Sends what undoes a profile, if there is one. False: no memory. */
 bool server_clean_profile(struct server *server);
 
+/* dedicated: a place for a wish of this worker came. */
+void server_dedicated_place(struct server_set *set, struct pool *pool);
+/* Starts opening it. False: no memory. */
+bool server_open_dedicated(struct server_set *set, struct pool *pool,
+                           struct server_dedicated *dedicated);
+/* It has logged in, and said `welcome` (a reference, taken over; NULL: no memory); at the turn's
+ * end it is handed over. */
+void server_dedicated_opened(struct server *server, struct pool_welcome *welcome);
+void server_dedicated_granted(struct server *server);
+/* It could not be opened, or was closed before it was handed over. */
+void server_dedicated_lost(struct server *server, const struct error *why);
+
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);
 

@@ -153,6 +153,14 @@ void server_set_not_idle(struct server *server)
         deadline_clear(&server->deadline);
 }
 
+/* Its client has no other: it is told why. */
+static void close_outdated(struct server *server)
+{
+    struct error why;
+    error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "database configuration changed");
+    server_close(server, "database configuration changed", &why);
+}
+
 void server_set_sweep(struct server_set *set)
 {
     struct server *server, *next;
@@ -172,6 +180,8 @@ void server_set_sweep(struct server_set *set)
             continue;
         if (server->state == SERVER_IDLE)
             server_close(server, "database configuration changed", NULL);
+        else if (server->is_dedicated && server->owner)
+            close_outdated(server);
         else if (server->login)
             server_close(server, "connect string changed", NULL);
     }
@@ -244,6 +254,20 @@ static void open_some(struct server_set *set, struct pool *pool)
     server_follow(set, &advice);
 }
 
+/* At shutdown no wish has its place used: it is given back, and whoever gets it gives it back, too.
+ */
+static void place_dedicated(struct server_set *set, struct pool *pool)
+{
+    struct pool_advice advice = {.order = POOL_NOTHING};
+    if (!set->is_shutting_down) {
+        server_dedicated_place(set, pool);
+        return;
+    }
+    pool_dedicated_abandoned(pool, &advice);
+    if (advice.order != POOL_NOTHING)
+        pool_release_reference(advice.pool);
+}
+
 static void obey(struct server_set *set, enum pool_order order, struct pool *pool)
 {
     switch (order) {
@@ -259,6 +283,9 @@ static void obey(struct server_set *set, enum pool_order order, struct pool *poo
             break;
         }
         open_some(set, pool);
+        break;
+    case POOL_DEDICATE:
+        place_dedicated(set, pool);
         break;
     case POOL_ASK:
         give(set, pool);
@@ -294,6 +321,8 @@ void server_set_order(struct server_set *set, enum pool_order order, int worker,
         struct pool_advice advice = {.order = POOL_NOTHING};
         if (order == POOL_OPEN)
             pool_open_abandoned(pool, &advice);
+        else if (order == POOL_DEDICATE)
+            pool_dedicated_abandoned(pool, &advice);
         pool_release_reference(pool);
         server_follow(set, &advice);
         return;

@@ -84,6 +84,7 @@ static void put_client(struct report_part *part, const struct client *client, bo
     snprintf(row->database, sizeof(row->database), "%s",
              client->database_name ? client->database_name : "(nodb)");
     snprintf(row->state, sizeof(row->state), "%s", client_state_name(client->state));
+    snprintf(row->replication, sizeof(row->replication), "%s", replication_name(client));
     snprintf(row->application_name, sizeof(row->application_name), "%s", name ? name : "");
     put_addresses(row, &client->stream, worker->clients.config->settings.listen_port);
     row->connect_time = realtime_of(client->connect_time);
@@ -115,6 +116,8 @@ static void put_server(struct report_part *part, const struct server *server)
     snprintf(row->user, sizeof(row->user), "%s", pool->user_name);
     snprintf(row->database, sizeof(row->database), "%s", pool->key);
     snprintf(row->state, sizeof(row->state), "%s", server_state_name(server->state));
+    if (server->is_dedicated)
+        strcpy(row->replication, server->is_physical ? "physical" : "logical");
     if (server->parameters.values[slot])
         snprintf(row->application_name, sizeof(row->application_name), "%s",
                  server->parameters.values[slot]);

@@ -14,7 +14,7 @@ static void reconsider_pools(struct workers *workers)
     usec_t now = loop_now(workers->array[0].loop);
     for (size_t i = 0; pools && i < count; i++) {
         struct pool_advice advice = {.order = POOL_NOTHING};
-        if (atomic_load(&pools[i]->waiting) > 0)
+        if (atomic_load(&pools[i]->waiting) > 0 || atomic_load(&pools[i]->wished) > 0)
             pool_reconsider(pools[i], now, &advice);
         server_follow(&workers->array[0].servers, &advice);
         pool_release_reference(pools[i]);

@@ -312,6 +312,8 @@ static void follow_here(struct station *station, const struct pool_advice *advic
         if (member != NULL)
             close_server(station, server_of(member));
         break;
+    case POOL_DEDICATE: /* nobody wishes here */
+        break;
     }
     pool_release_reference(advice->pool);
 }
