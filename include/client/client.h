@@ -90,6 +90,7 @@ struct client {
     bool pass_to_server;
     bool is_in_request; /* a query was begun: query_start, xact_start count */
     bool is_in_transaction;
+    uint8_t servers_lost;    /* under its request, which none of them had read */
     uint8_t prefix_left;     /* Query messages of its settings that are not confirmed yet */
     bool unit_has_begun;     /* something of the current Sync unit was sent */
     bool tracks_statements;  /* named statements are mapped (transaction and statement mode) */
@@ -208,6 +209,9 @@ void statement_limit_tell(struct client *client, uint8_t limit);
  * the ReadyForQuery of that has come. */
 void replay_begin(struct client *client);
 void replay_ready(struct client *client);
+/* Its server, which it is parted from, has ended and had read nothing of it. False: the client must
+ * be told. */
+bool replay_elsewhere(struct client *client);
 
 /* client/statement_mode: no transaction may outlive its ReadyForQuery.
  * The client is told (an ERROR behind what its statements were answered), the server gets a

@@ -177,6 +177,15 @@ static inline bool stream_is_flushed(const struct stream *stream)
 {
     return stream->pending_bytes == 0 && stream->output == NULL;
 }
+/* Bytes that the socket has taken, as it counts them (with TLS: records). */
+static inline uint64_t stream_sent(const struct stream *stream)
+{
+    return stream->transport->sent ? stream->transport->sent(stream) : stream->sent;
+}
+/* Of what was sent since stream_sent() was `since` nothing has arrived at the peer's machine, when
+ * it sent what we have read of it last. False also where that cannot be known. After a FIN, or a
+ * last message behind which the peer reads no more, this says that the peer has not read it. */
+bool stream_nothing_arrived(const struct stream *stream, uint64_t since);
 /* Writes what is collected now instead of in LOOP_WRITE (for a last message before a close). */
 void stream_flush(struct stream *stream);
 

@@ -38,6 +38,8 @@ struct transport {
                                     size_t *moved);
     /* Says goodbye where the transport has a word for it (close_notify), without waiting. */
     void (*shutdown)(struct stream *stream);
+    /* Bytes that the socket has taken. NULL: as many as the stream has sent. */
+    uint64_t (*sent)(const struct stream *stream);
     void (*finish)(struct stream *stream); /* frees what stream->transport_state points to */
 };
 

@@ -138,12 +138,14 @@ struct server {
     struct server_login *login;
     struct server_dedicated *dedicated; /* who waits for it to be opened; borrowed */
     struct recovery recovery;
-    uint32_t turns; /* how often it was lent: a cancel is for one turn only */
+    uint64_t sent_before; /* stream_sent() when it was lent */
+    uint32_t turns;       /* how often it was lent: a cancel is for one turn only */
     usec_t connect_time, request_time;
     struct mail mail; /* while MOVING */
     struct pool_waiter *moving_to;
     bool owner_holds;  /* the owner waits for the ledger to move: progress() after each input */
     bool has_moved_in; /* arrived this turn: looked at before use */
+    bool ended_unread; /* it ended, and had read nothing of what this owner sent */
     bool may_repeat; /* nothing was answered yet of what the owner sent; `peer` is set, and keeps it
                       */
     bool was_used;   /* by a client */

@@ -495,6 +495,8 @@ static void gone(struct server *server, const struct error *why, bool told)
     hear_abandoned(client, server);
     if (client->state == CLIENT_CLOSED)
         return;
+    if (server->ended_unread && !told && replay_elsewhere(client))
+        return;
     bool is_in_mid_message = server->pass > 0 && server->pass_to_client;
     if (told || is_in_mid_message)
         client_close(client, "server connection closed");

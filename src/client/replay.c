@@ -11,6 +11,9 @@
 #include "client_private.h"
 #include "requests.h"
 
+/* Servers that a request may lose, before its client is told. */
+#define SERVERS_LOST_MAX 5
+
 static void read_again(struct client *client)
 {
     stream_rewind(&client->stream);
@@ -42,4 +45,19 @@ void replay_ready(struct client *client)
     client->is_repeating = false;
     client->prefix_left = 0;
     requests_go_on(client);
+}
+
+bool replay_elsewhere(struct client *client)
+{
+    if (!stream_is_kept(&client->stream) || client->servers_lost >= SERVERS_LOST_MAX)
+        return false;
+    client->servers_lost++;
+    read_again(client);
+    client->prefix_left = 0;
+    deadline_clear(&client->deadline);
+    client_move_state(client, CLIENT_IDLE);
+    stream_resume(&client->stream);
+    client->needs_server = true;
+    loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
+    return true;
 }

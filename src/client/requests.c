@@ -119,6 +119,7 @@ void requests_begin(struct client *client)
     usec_t now = loop_now(client->set->loop);
     client->request_time = now;
     client->is_in_request = true;
+    client->servers_lost = 0;
     client->query_start = now;
     stats->queries++;
     if (client->is_in_transaction)

@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -287,6 +289,20 @@ bool stream_has_unasked_input(struct stream *stream)
     stream->peer_closed = verdict == TRANSPORT_EOF || verdict == TRANSPORT_FAILED;
     loop_again(stream->loop, &stream->again_task);
     return true;
+}
+
+bool stream_nothing_arrived(const struct stream *stream, uint64_t since)
+{
+    uint64_t sent = stream_sent(stream) - since;
+    int unacknowledged = 0;
+
+    if (sent == 0)
+        return true;
+    if (stream->is_local || stream->fd < 0)
+        return false;
+    /* Each segment of the peer's acknowledges all that was there when it was sent. */
+    return ioctl(stream->fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged >= 0 &&
+           (uint64_t)unacknowledged >= sent;
 }
 
 bool stream_read_rest(struct stream *stream)

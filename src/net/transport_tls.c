@@ -420,11 +420,19 @@ bool stream_tls_resumed(const struct stream *stream)
     return ssl != NULL && SSL_session_reused(ssl) == 1;
 }
 
+static uint64_t tls_sent(const struct stream *stream)
+{
+    const struct tls_state *tls = stream->transport_state;
+
+    return BIO_number_written(SSL_get_wbio(tls->ssl));
+}
+
 const struct transport transport_tls = {
     .name = "tls",
     .handshake = tls_handshake,
     .read = tls_read,
     .write = tls_write,
     .shutdown = tls_shutdown,
+    .sent = tls_sent,
     .finish = tls_finish,
 };

@@ -277,6 +277,21 @@ static enum take repeat(struct walk *walk, const struct message *message)
     return TAKE_NEXT;
 }
 
+/* Last words that were said before anything of the owner's request was there: it is closed, and the
+ * owner takes its request to another. */
+static bool ends_unread(struct walk *walk, const struct error_response *error)
+{
+    struct server *server = walk->server;
+    if (!server->may_repeat || walk->run > 0 ||
+        !stream_nothing_arrived(&server->stream, server->sent_before))
+        return false;
+    keep_error(server, error);
+    struct error why = server->swallowed_error;
+    server->ended_unread = true;
+    server_close(server, "ended before it had read a request", &why);
+    return true;
+}
+
 static enum take take_error(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
@@ -288,9 +303,11 @@ static enum take take_error(struct walk *walk, const struct message *message)
         if (may_repeat(walk))
             return repeat(walk, message);
     }
+    bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
+    if (is_fatal && ends_unread(walk, &error))
+        return TAKE_STOP;
     if (server->may_repeat)
         server_forget_request(server);
-    bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
     if (is_fatal)
         server->must_close = true;
     const void *tag = ledger_head_tag(&server->ledger);
@@ -550,9 +567,12 @@ void server_drained(struct stream *stream)
 
 void server_closed(struct stream *stream, enum stream_end end, const struct error *why)
 {
-    (void)end;
     (void)why;
     struct server *server = server_of_stream(stream);
+    /* Behind a FIN it reads nothing; a reset says only that something was sent in vain. */
+    server->ended_unread = server->may_repeat &&
+                           (end == STREAM_EOF || stream_sent(stream) == server->sent_before) &&
+                           stream_nothing_arrived(stream, server->sent_before);
     server->must_close = true;
     server->end_was_seen = true;
     struct error error;

@@ -194,6 +194,7 @@ bool server_attach(struct server *server, const struct server_events *events, vo
     server->peer = peer;
     server->told = told;
     server->request_time = loop_now(server->set->loop);
+    server->sent_before = stream_sent(&server->stream);
     server->was_used = server->was_used || owner != NULL;
     server->turns++;
     server->stats->server_assignments++;

@@ -1,8 +1,13 @@
-"""A request is sent again, unseen, where its first run cannot have had an effect: stale statements heal (PITFALLS row 7)."""
+"""A request is sent again, unseen, where its first run cannot have had an effect: stale statements heal (PITFALLS row 7), and
+a server that was lost before it had read the request is replaced."""
+
+import shutil
+import subprocess
 
 import pytest
 
-from peer import (FLUSH, SYNC, bind, close_statement, describe_portal, describe_statement, execute, parse, query, types)
+from peer import (FLUSH, SYNC, Closed, bind, close_statement, describe_portal, describe_statement, execute, parse, query, types)
+from waiting import await_that
 
 
 def rows(messages):
@@ -187,3 +192,93 @@ def test_psycopg_does_not_see_a_table_change(pool, table):
             for connection in (two, one):
                 cursor = connection.execute("select * from changing where a = %s", (1,))
                 assert cursor.fetchone()[0] == 1 and len(cursor.description) == table.columns
+
+
+# Servers that are lost.
+
+
+def terminate(cluster, pids):
+    """And they are gone."""
+    cluster.run("select pg_terminate_backend(pid) from unnest(array[%s]) pid" % ",".join(map(str, pids)))
+    await_that(lambda: not set(map(int, pids)) & set(cluster.backends()), 5, "the backends are gone")
+
+
+def idle_servers(pool, one, two):
+    """The backends of all servers, which are idle."""
+    one.ask(query("begin"))
+    pids = {one.value("select pg_backend_pid()")}
+    if pool.options["default_pool_size"] == 2:
+        pids.add(two.value("select pg_backend_pid()"))
+    one.ask(query("commit"))
+    return pids
+
+
+def test_idle_servers_that_are_terminated_are_replaced_unseen(pool, cluster, both):
+    one, two = both
+    for _ in range(5):
+        pids = idle_servers(pool, one, two)
+        terminate(cluster, pids)
+        assert rows(one.ask(run("all_of_it"))) == ["1"]
+        assert two.value("select pg_backend_pid()") not in pids
+
+
+def test_psycopg_does_not_see_idle_servers_end(pool, cluster, table):
+    with pool.connect() as one, pool.connect() as two:
+        for connection in (one, two):
+            connection.prepare_threshold = 0
+        for _ in range(5):
+            for connection in (one, two):
+                pid, = connection.execute("select pg_backend_pid() where %s", (True,)).fetchone()
+                terminate(cluster, [pid])
+                with connection.transaction():
+                    assert connection.execute("select pg_backend_pid() where %s", (True,)).fetchone() != (pid,)
+
+
+class Delayed:
+    """Every write of the pooler is held up for a second, before it or behind it."""
+
+    def __init__(self, pooler, where):
+        self.process = subprocess.Popen(["strace", "-f", "-p", str(pooler.process.pid), "-o", "/dev/null", "-e", "trace=sendto,sendmsg",
+                                         "-e", f"inject=sendto,sendmsg:delay_{where}=1000000"],
+                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        if "attached" not in self.process.stderr.readline():
+            self.process.wait()
+            pytest.skip("strace may not attach here")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.parametrize("tls", ["disable", "require"])
+def test_a_server_that_ends_while_a_request_is_on_its_way_is_replaced_unseen(pooler, cluster, tls):
+    """Its last words were said before the request was there: it cannot have read it."""
+    under_test = pooler(default_pool_size=1, worker_threads=1, server_tls_sslmode=tls, query_wait_notify=0)
+    with under_test.peer(timeout=30) as peer:
+        pid = peer.value("select pg_backend_pid()")
+        with Delayed(under_test, "enter"):
+            peer.send(query("insert into written values (882); select pg_backend_pid()"))
+            cluster.run(f"select pg_terminate_backend({pid})")
+            answers = peer.read_until("Z")
+        assert types(answers) == "CTDCZ" and rows(answers) != [pid]
+        under_test.await_log("ended before it had read a request")
+        peer.ask(query("delete from written where n = 882"))
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.parametrize("tls", ["disable", "require"])
+def test_a_request_that_a_server_has_read_is_not_sent_again(pooler, cluster, tls):
+    under_test = pooler(default_pool_size=1, worker_threads=1, server_tls_sslmode=tls, query_wait_notify=0)
+    with under_test.peer(timeout=30) as peer:
+        pid = peer.value("select pg_backend_pid()")
+        with Delayed(under_test, "exit"):
+            peer.send(query("insert into written values (883); select pg_sleep(60)"))
+            await_that(lambda: cluster.backends(f"pid = {pid} and wait_event = 'PgSleep'"), 5)
+            cluster.run(f"select pg_terminate_backend({pid})")
+            with pytest.raises(Closed):
+                peer.read_until("Z")
+        assert "ended before it had read a request" not in under_test.log()

@@ -1,4 +1,4 @@
-/* Input that is kept after it was consumed, and taken back. */
+/* Input that is kept after it was consumed, and taken back; and whether output has arrived. */
 #include "net/stream.h"
 #include "stream_peer.h"
 
@@ -136,6 +136,44 @@ START_TEST(a_stream_may_close_with_kept_input)
 }
 END_TEST
 
+/* --- What has arrived at the peer --- */
+
+START_TEST(what_was_sent_behind_the_peers_end_has_not_arrived)
+{
+    uint64_t since = stream_sent(&side->stream);
+    ck_assert(stream_nothing_arrived(&side->stream, since));
+    peer_closes(side);
+    ck_assert(stream_put(&side->stream, "late", 4));
+    stream_flush(&side->stream);
+    turn_until(loop, side->closed == 1);
+    ck_assert_uint_eq(stream_sent(&side->stream) - since, 4);
+    ck_assert(stream_nothing_arrived(&side->stream, since));
+}
+END_TEST
+
+START_TEST(what_was_sent_before_the_peers_last_words_has_arrived)
+{
+    uint64_t since = stream_sent(&side->stream);
+    ck_assert(stream_put(&side->stream, "early", 5));
+    stream_flush(&side->stream);
+    peer_says(side, "bye");
+    turn_until(loop, side->got_size == 3);
+    ck_assert(!stream_nothing_arrived(&side->stream, since));
+}
+END_TEST
+
+START_TEST(over_a_unix_socket_only_what_was_not_sent_has_not_arrived)
+{
+    struct side *local = local_side(loop);
+    uint64_t since = stream_sent(&local->stream);
+    ck_assert(stream_nothing_arrived(&local->stream, since));
+    ck_assert(stream_put(&local->stream, "some", 4));
+    stream_flush(&local->stream);
+    ck_assert(!stream_nothing_arrived(&local->stream, since));
+    side_destroy(local);
+}
+END_TEST
+
 Suite *suite_net_stream_keep(void)
 {
     const TTest *const tests[] = {
@@ -146,6 +184,9 @@ Suite *suite_net_stream_keep(void)
         only_what_comes_behind_the_mark_is_taken_back,
         what_does_not_fit_its_buffer_is_not_kept,
         a_stream_may_close_with_kept_input,
+        what_was_sent_behind_the_peers_end_has_not_arrived,
+        what_was_sent_before_the_peers_last_words_has_arrived,
+        over_a_unix_socket_only_what_was_not_sent_has_not_arrived,
     };
     Suite *suite = suite_create("net/stream_keep");
     TCase *all = tcase_create("all");
