@@ -48,6 +48,7 @@ struct pool_member {
     int worker;
     uint64_t epoch;    /* of the pool, when it was opened */
     bool is_surplus;   /* told to close because there are too many; under the pool's mutex */
+    bool is_checked;   /* being asked whether it is still there */
     bool is_dedicated; /* opened for one client, and never anybody else's (pool/wish.h) */
     usec_t opened_at, idle_since;
     TAILQ_ENTRY(pool_member) idle_link;
@@ -132,6 +133,7 @@ struct pool {
     int opening;                /* those of them that are connecting */
     int current;                /* members that were opened in the present epoch */
     int surplus;   /* those of them that were told to close because there are too many */
+    int checking;  /* those of them that are being checked, for somebody who waits */
     int dedicated; /* those of them that were opened for one client alone */
     struct pool_wishes wishes; /* for such, oldest first */
     _Atomic int wished;        /* wishes that no place was promised to; written under the mutex */
@@ -204,6 +206,15 @@ enum pool_verdict {
 enum pool_verdict pool_acquire(struct pool *pool, int worker, struct pool_waiter *waiter,
                                usec_t now, struct pool_member **member, struct pool_advice *advice,
                                struct error *error);
+
+/* The same, but it takes nothing that is idle here: one is being checked for it. */
+enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
+                            struct pool_advice *advice, struct error *error);
+
+/* A member that was given is tried before it is used: nothing else is done for one of those who
+ * wait, meanwhile. It ends with pool_check_end, or with the member. */
+void pool_check_begin(struct pool *pool, struct pool_member *member);
+void pool_check_end(struct pool *pool, struct pool_member *member);
 
 /* The waiter leaves the queue. True: it is out. False: it was GRANTED meanwhile; a member will
  * arrive and `granted` be called. Own worker only. */

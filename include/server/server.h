@@ -29,7 +29,7 @@ struct server_dedicated;
     X(LOGIN)      /* startup sent, until its ReadyForQuery (and connect_query's) */                \
     X(IDLE)       /* in its shard's idle list */                                                   \
     X(ACTIVE)     /* lent: `owner` is set, or its release is due this turn */                      \
-    X(TESTED)     /* running the reset query */                                                    \
+    X(TESTED)     /* running the reset or check query */                                           \
     X(RECOVERING) /* its client has left in the middle of something, which is cleared up */        \
     X(CANCELING)  /* free, but a cancel request for it is still in flight */                       \
     X(MOVING)     /* detached, in the mail */                                                      \
@@ -181,6 +181,10 @@ void server_open(struct server_set *set, struct pool *pool);
  * (closed here; acquire again). */
 bool server_attach(struct server *server, const struct server_events *events, void *owner,
                    struct stream *peer, struct told_parameters *told);
+/* server/check: it has been idle for so long that it is asked first whether it is still there.
+ * Then server_check; who wanted it waits (pool_wait), and it is released, or closed. */
+bool server_is_stale(const struct server *server);
+void server_check(struct server *server);
 /* The owner parts from it and asks no more. Clean: released in this turn's LOOP_GRANT; session
  * mode's reset first if `must_reset`; not clean: closed, `reason` in the log ("client disconnect
  * while server was not ready", ...). */

@@ -186,12 +186,19 @@ static void acquire(struct client *client, usec_t since)
     struct pool_member *member = NULL;
     struct pool_advice advice = {.order = POOL_NOTHING};
     struct error error;
+    enum pool_verdict verdict;
     client->waiter.granted = attach_granted;
     client->waiter.refused = attach_refused;
     client->waiter.since = since;
     for (;;) {
-        switch (pool_acquire(client->pool, client->set->worker, &client->waiter, now_of(client),
-                             &member, &advice, &error)) {
+        verdict = pool_acquire(client->pool, client->set->worker, &client->waiter, now_of(client),
+                               &member, &advice, &error);
+        if (verdict == POOL_GOT && server_is_stale(server_of_member(member))) {
+            server_check(server_of_member(member));
+            verdict = pool_wait(client->pool, client->set->worker, &client->waiter, now_of(client),
+                                &advice, &error);
+        }
+        switch (verdict) {
         case POOL_GOT:
             if (take(client, server_of_member(member)))
                 return;

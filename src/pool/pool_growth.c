@@ -53,8 +53,8 @@ static int opening_max(const struct pool *pool, int waiting)
 
 static bool somebody_waits(struct pool *pool, const struct pool_need *need)
 {
-    return atomic_load(&pool->waiting) > need->served && !atomic_load(&pool->is_paused) &&
-           !atomic_load(&pool->is_draining);
+    return atomic_load(&pool->waiting) > need->served + pool->checking &&
+           !atomic_load(&pool->is_paused) && !atomic_load(&pool->is_draining);
 }
 
 /* The oldest wait; what a shard publishes may be of a moment ago. */
@@ -113,7 +113,7 @@ static bool may_open(struct pool *pool, const struct pool_need *need)
     if (need->is_filling)
         return may_fill(pool, need);
     uint64_t told = workers_being_told(pool, need->now);
-    int waiting = atomic_load(&pool->waiting) - need->served;
+    int waiting = atomic_load(&pool->waiting) - need->served - pool->checking;
 
     if (!somebody_waits(pool, need) || is_full(pool, need))
         return false;
@@ -456,6 +456,8 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
         pool->surplus--;
     if (member->is_dedicated)
         pool->dedicated--;
+    if (member->is_checked)
+        pool->checking--;
     if (pool_member_is_current(member))
         pool->current--;
     pool->last_active = now;
@@ -470,6 +472,22 @@ void pool_member_closed(struct pool *pool, struct pool_member *member, usec_t no
     }
     member->pool = NULL;
     pool_release_reference(pool);
+}
+
+void pool_check_begin(struct pool *pool, struct pool_member *member)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->checking++;
+    member->is_checked = true;
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
+void pool_check_end(struct pool *pool, struct pool_member *member)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->checking--;
+    member->is_checked = false;
+    (void)pthread_mutex_unlock(&pool->mutex);
 }
 
 bool pool_claim_surplus(struct pool *pool, struct pool_member *member)

@@ -24,6 +24,9 @@ bool borrowed_return(struct server *server);
 /* The Sync; TESTED until that is answered, or closed. */
 void borrowed_finish_return(struct server *server);
 
+/* check: why a server in state TESTED is closed, for the log. */
+const char *server_test_failure(const struct server *server);
+
 /* clean: sends what undoes server->dirt; TESTED until that is answered, or closed. */
 void server_clean(struct server *server);
 /* Sends what undoes a profile, if there is one. False: no memory. */

@@ -20,7 +20,7 @@ static void connect_expired(struct deadline *deadline, struct deadline_list *lis
     else if (server->login)
         server_login_expired(server);
     else
-        server_close(server, "reset query failed", NULL);
+        server_close(server, server_test_failure(server), NULL);
 }
 
 /* The shortest time between two servers of a pool that are closed for their age, so that a pool
@@ -217,7 +217,10 @@ static void give(struct server_set *set, struct pool *pool)
     if (member) {
         struct server *server = server_of_member(member);
         server_set_not_idle(server);
-        server_release(server);
+        if (server_is_stale(server))
+            server_check(server);
+        else
+            server_release(server);
         return;
     }
     pool_reconsider(pool, loop_now(set->loop), &advice);

@@ -88,7 +88,7 @@ static void count_server(struct report_part *part, const struct server *server)
         row->servers_login++;
         break;
     case SERVER_IDLE:
-        row->servers_idle++;
+        *(server_is_stale(server) ? &row->servers_used : &row->servers_idle) += 1;
         break;
     case SERVER_ACTIVE:
         row->servers_active++;
@@ -188,6 +188,7 @@ static void add_pool(struct report_pool *sum, const struct report_pool *part)
     sum->servers_active += part->servers_active;
     sum->servers_being_canceled += part->servers_being_canceled;
     sum->servers_idle += part->servers_idle;
+    sum->servers_used += part->servers_used;
     sum->servers_tested += part->servers_tested;
     sum->servers_login += part->servers_login;
     if (part->max_wait > sum->max_wait)
