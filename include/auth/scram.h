@@ -18,6 +18,8 @@
 #define SCRAM_MESSAGE_MAX        4096
 #define SCRAM_ITERATIONS_DEFAULT 4096
 #define SCRAM_MECHANISM          "SCRAM-SHA-256"
+#define SCRAM_MECHANISM_PLUS     "SCRAM-SHA-256-PLUS"
+#define SCRAM_BINDING_MAX        64
 
 /* What is stored for a user: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>. */
 struct scram_verifier {
@@ -44,13 +46,22 @@ void scram_mock_salt(const uint8_t key[32], const char *identity, uint8_t salt[1
 void scram_mock_verifier(const uint8_t key[32], const char *identity, uint32_t iterations,
                          size_t salt_size, struct scram_verifier *verifier);
 
+/* Channel binding tls-server-end-point (RFC 5929 §4): the hash of the certificate that the server
+ * showed in this connection's handshake. */
+struct scram_binding {
+    uint8_t hash[SCRAM_BINDING_MAX];
+    size_t size; /* 0: there is none */
+};
+
 /* Server side: client-first in, server-first out, client-final in, server-final out. Begins as
  * zeroed memory; one proof for each client-first. */
 struct scram_server {
     struct scram_verifier verifier;         /* a copy, made by scram_server_first */
     char *client_first_bare, *server_first; /* owned */
     char nonce[SCRAM_NONCE_MAX];
-    char gs2;                           /* 'n' or 'y' */
+    struct scram_binding binding; /* set by the owner, before: SCRAM-SHA-256-PLUS is offered */
+    bool is_plus;                 /* likewise: it is the mechanism that the client chose */
+    char gs2;                     /* 'n', 'y' or 'p' */
     uint8_t client_key[SCRAM_KEY_SIZE]; /* after a good proof */
 };
 /* Reads client-first, writes server-first to `out` (without framing). Only salt and iterations of
@@ -68,6 +79,9 @@ void scram_server_finish(struct scram_server *server);
 
 /* Client side. Begins as zeroed memory. */
 struct scram_client {
+    struct scram_binding binding; /* set by the owner, before */
+    char gs2; /* likewise: 'p' with SCRAM-SHA-256-PLUS, 'y' where only the server lacks it, else 'n'
+               */
     char nonce[32];
     char *client_first_bare, *server_first, *full_nonce; /* owned */
     uint8_t salt[SCRAM_SALT_MAX];
@@ -77,7 +91,7 @@ struct scram_client {
     uint8_t server_signature[SCRAM_KEY_SIZE];
     bool is_proof_sent; /* server_signature holds what the server must answer */
 };
-/* Writes client-first ("n,,n=,r=...": PostgreSQL ignores the name). */
+/* Writes client-first (the gs2 header, then "n=,r=...": PostgreSQL ignores the name). */
 bool scram_client_first(struct scram_client *client, struct bytes *out);
 /* Reads server-first: salt of any length to SCRAM_SALT_MAX, iterations 1 .. iterations_max (else an
  * error, before any work). */

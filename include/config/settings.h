@@ -25,6 +25,7 @@ enum auth_type {
     AUTH_SCRAM_SHA_256
 };
 
+enum channel_binding { CHANNEL_BINDING_DISABLE, CHANNEL_BINDING_PREFER, CHANNEL_BINDING_REQUIRE };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
 #define SETTING_TYPE_INT             int
@@ -38,6 +39,7 @@ enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NE
 #define SETTING_TYPE_AUTH_TYPE       enum auth_type
 #define SETTING_TYPE_TLS_MODE        enum tls_mode
 #define SETTING_TYPE_DISCONNECT_MODE enum cancel_on_disconnect
+#define SETTING_TYPE_CHANNEL_BINDING enum channel_binding
 #define SETTING_TYPE_SESSION_STATE   enum session_state
 
 struct settings {
@@ -56,4 +58,5 @@ struct settings {
 #undef SETTING_TYPE_AUTH_TYPE
 #undef SETTING_TYPE_TLS_MODE
 #undef SETTING_TYPE_DISCONNECT_MODE
+#undef SETTING_TYPE_CHANNEL_BINDING
 #undef SETTING_TYPE_SESSION_STATE

@@ -126,6 +126,12 @@ bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size);
  * (without regard to case, a leading *. for one label). */
 bool stream_tls_peer_is(const struct stream *stream, const char *name);
 
+/* The channel binding tls-server-end-point: a hash of the certificate that the accepting side has
+ * shown in this handshake, by the hash of its signature (SHA-256 for MD5 and SHA-1). Returns its
+ * size; 0: no TLS, or a signature that names no hash (Ed25519). */
+#define STREAM_END_POINT_MAX 64
+size_t stream_tls_end_point(const struct stream *stream, uint8_t hash[STREAM_END_POINT_MAX]);
+
 /* Unread input: address and size. Valid until the end of the turn's read phase, or until
  * stream_consume. */
 static inline struct span stream_input(const struct stream *stream)

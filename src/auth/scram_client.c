@@ -7,9 +7,7 @@
 #include "base/memory.h"
 #include "scram_message.h"
 
-/* base64 of the gs2 header "n,,": no channel binding, no authorization identity. */
-#define CHANNEL_BINDING "biws"
-#define FINAL_MAX       (SCRAM_NONCE_MAX + 64)
+#define FINAL_MAX (SCRAM_NONCE_MAX + SCRAM_BINDING_TEXT_MAX + 64)
 
 static bool no_memory(struct error *error)
 {
@@ -39,7 +37,7 @@ bool scram_client_first(struct scram_client *client, struct bytes *out)
     client->client_first_bare = memory_strdup(bare);
     if (client->client_first_bare == NULL)
         return false;
-    bytes_text(out, "n,,");
+    bytes_text(out, scram_gs2_header(client->gs2));
     bytes_text(out, bare);
     return bytes_ok(out);
 }
@@ -117,13 +115,17 @@ bool scram_client_final(struct scram_client *client, const uint8_t client_key[SC
                         struct error *error)
 {
     char memory[FINAL_MAX], text[BASE64_TEXT_SIZE(SCRAM_KEY_SIZE) + 1];
+    char binding[SCRAM_BINDING_TEXT_MAX];
     uint8_t proof[SCRAM_KEY_SIZE];
 
     if (client->full_nonce == NULL || client->server_first == NULL)
         return error_set(error, SQLSTATE_INTERNAL_ERROR,
                          "client-final-message before a server-first-message");
     struct bytes message = bytes_over(memory, sizeof(memory));
-    bytes_text(&message, "c=" CHANNEL_BINDING ",r=");
+    scram_binding_text(client->gs2, &client->binding, binding);
+    bytes_text(&message, "c=");
+    bytes_text(&message, binding);
+    bytes_text(&message, ",r=");
     bytes_text(&message, client->full_nonce);
     make_proof(client, client_key, bytes_span(&message), proof);
     memcpy(client->server_key, server_key, SCRAM_KEY_SIZE);

@@ -110,6 +110,23 @@ bool scram_check_nonce(struct span nonce, size_t limit, struct error *error)
     return true;
 }
 
+const char *scram_gs2_header(char flag)
+{
+    return flag == 'p' ? SCRAM_GS2_PLUS : flag == 'y' ? "y,," : "n,,";
+}
+
+void scram_binding_text(char flag, const struct scram_binding *binding,
+                        char text[SCRAM_BINDING_TEXT_MAX])
+{
+    uint8_t memory[sizeof(SCRAM_GS2_PLUS) + SCRAM_BINDING_MAX];
+    struct bytes whole = bytes_over(memory, sizeof(memory));
+
+    bytes_text(&whole, scram_gs2_header(flag));
+    if (flag == 'p')
+        bytes_put(&whole, binding->hash, binding->size);
+    base64_encode(whole.data, whole.size, text);
+}
+
 void scram_make_nonce(char nonce[SCRAM_NONCE_TEXT + 1])
 {
     uint8_t bytes[SCRAM_NONCE_BYTES];

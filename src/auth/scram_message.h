@@ -5,6 +5,7 @@
  * more than an attribute's letter. Any thread.
  */
 #pragma once
+#include "auth/base64.h"
 #include "auth/crypto.h"
 #include "auth/scram.h"
 
@@ -30,6 +31,14 @@ bool scram_check_nonce(struct span nonce, size_t limit, struct error *error);
 
 /* Decimal digits, 1 to 2^31 - 1. */
 bool scram_take_iterations(struct span text, uint32_t *iterations);
+
+/* The gs2 header for a channel-binding flag, and base64 of it and of what it binds to: the
+ * attribute c= of a client-final-message. */
+#define SCRAM_GS2_PLUS         "p=tls-server-end-point,,"
+#define SCRAM_BINDING_TEXT_MAX (BASE64_TEXT_SIZE(sizeof(SCRAM_GS2_PLUS) + SCRAM_BINDING_MAX) + 1)
+const char *scram_gs2_header(char flag);
+void scram_binding_text(char flag, const struct scram_binding *binding,
+                        char text[SCRAM_BINDING_TEXT_MAX]);
 
 /* 24 fresh digits and a zero byte. */
 void scram_make_nonce(char nonce[SCRAM_NONCE_TEXT + 1]);

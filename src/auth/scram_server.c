@@ -28,16 +28,50 @@ static void copy_verifier(struct scram_verifier *to, const struct scram_verifier
     memcpy(to->server_key, from->server_key, sizeof(to->server_key));
 }
 
-/* gs2-header: a channel-binding flag and an authorization identity, each with a comma behind. */
-static bool take_gs2_header(struct cursor *message, char *flag, struct error *error)
+/* Behind the flag 'p': the binding's name. */
+static bool take_binding_name(const struct scram_server *server, struct cursor *message,
+                              struct error *error)
 {
-    *flag = (char)cursor_u8(message);
-    if (*flag == 'p')
+    static const char name[] = "=tls-server-end-point";
+
+    if (server->binding.size == 0)
         return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
                          "client requires SCRAM channel binding, but it is not supported");
-    if (*flag != 'n' && *flag != 'y')
+    if (!server->is_plus)
+        return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
+                         "malformed SCRAM message: channel binding in " SCRAM_MECHANISM);
+    struct span said = cursor_bytes(message, sizeof(name) - 1);
+    if (!cursor_ok(message) || memcmp(said.data, name, said.size) != 0)
+        return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
+                         "unsupported SCRAM channel-binding type");
+    return true;
+}
+
+/* RFC 5802 §6: one who could bind the channel, and believes that we cannot, was lied to about what
+ * we offer. */
+static bool check_unbound(const struct scram_server *server, struct error *error)
+{
+    if (server->is_plus)
+        return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
+                         "malformed SCRAM message: no channel binding in " SCRAM_MECHANISM_PLUS);
+    if (server->gs2 == 'y' && server->binding.size > 0)
+        return error_set(error, SQLSTATE_INVALID_AUTHORIZATION,
+                         "SCRAM channel binding negotiation error: the client believes that "
+                         "channel binding is not offered, and it is");
+    return true;
+}
+
+/* gs2-header: a channel-binding flag and an authorization identity, each with a comma behind. */
+static bool take_gs2_header(struct scram_server *server, struct cursor *message,
+                            struct error *error)
+{
+    server->gs2 = (char)cursor_u8(message);
+    if (server->gs2 != 'p' && server->gs2 != 'n' && server->gs2 != 'y')
         return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
                          "malformed SCRAM message: it begins with no channel-binding flag");
+    if (server->gs2 == 'p' ? !take_binding_name(server, message, error)
+                           : !check_unbound(server, error))
+        return false;
     if (cursor_u8(message) != ',')
         return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
                          "malformed SCRAM message: comma expected behind the channel-binding flag");
@@ -58,7 +92,7 @@ static bool read_client_first(struct scram_server *server, struct span message, 
     struct cursor cursor = cursor_over(message.data, message.size);
     struct span name;
 
-    if (!take_gs2_header(&cursor, &server->gs2, error))
+    if (!take_gs2_header(server, &cursor, error))
         return false;
     const struct span bare = {cursor.at, cursor_left(&cursor)};
     if (!scram_take(&cursor, 'n', &name, error) || !scram_take_next(&cursor, 'r', nonce, error) ||
@@ -128,12 +162,16 @@ static bool read_client_final(const struct scram_server *server, struct span mes
 {
     struct cursor cursor = cursor_over(message.data, message.size);
     struct span binding = {NULL, 0}, nonce = {NULL, 0}, text = {NULL, 0};
+    char expected[SCRAM_BINDING_TEXT_MAX];
     size_t size = 0;
 
     if (!scram_take(&cursor, 'c', &binding, error))
         return false;
-    /* base64 of the gs2 header: "n,," or "y,,". Another one was changed on the way. */
-    if (!equals_text(binding, server->gs2 == 'y' ? "eSws" : "biws"))
+    scram_binding_text(server->gs2, &server->binding, expected);
+    if (!equals_text(binding, expected) && server->gs2 == 'p')
+        return error_set(error, SQLSTATE_INVALID_AUTHORIZATION,
+                         "SCRAM channel binding check failed");
+    if (!equals_text(binding, expected)) /* the header was changed on the way */
         return error_set(error, SQLSTATE_PROTOCOL_VIOLATION,
                          "unexpected SCRAM channel-binding attribute in client-final-message");
     if (!scram_take_next(&cursor, 'r', &nonce, error))

@@ -144,7 +144,8 @@ static bool put(struct client *client, const struct bytes *out)
 
 static void build_request(struct client_login *login, struct bytes *out)
 {
-    static const char *const mechanisms[] = {SCRAM_MECHANISM};
+    static const char *const mechanisms[] = {SCRAM_MECHANISM_PLUS, SCRAM_MECHANISM};
+    size_t unbound = login->scram.binding.size > 0 ? 0 : 1;
 
     switch (login->method) {
     case LOGIN_NOTHING_ASKED:
@@ -159,7 +160,7 @@ static void build_request(struct client_login *login, struct bytes *out)
         login->step = LOGIN_PASSWORD;
         break;
     case LOGIN_SCRAM:
-        build_sasl_mechanisms(out, mechanisms, 1);
+        build_sasl_mechanisms(out, mechanisms + unbound, 2 - unbound);
         login->step = LOGIN_SASL_FIRST;
         break;
     }
@@ -176,6 +177,8 @@ bool login_methods_start(struct client *client)
     }
     if (!settle_secret(client))
         return false;
+    struct scram_binding *binding = &client->login->scram.binding;
+    binding->size = stream_tls_end_point(&client->stream, binding->hash);
     build_request(client->login, &out);
     return put(client, &out);
 }
@@ -401,7 +404,9 @@ static bool take_sasl_first(struct client *client, const struct message *message
 
     if (mechanism == NULL)
         return refuse_sasl_message(client);
-    if (strcmp(mechanism, SCRAM_MECHANISM) != 0)
+    struct scram_server *scram = &client->login->scram;
+    scram->is_plus = scram->binding.size > 0 && strcmp(mechanism, SCRAM_MECHANISM_PLUS) == 0;
+    if (!scram->is_plus && strcmp(mechanism, SCRAM_MECHANISM) != 0)
         return refuse_packet(client, "client selected an invalid SASL authentication mechanism");
     if (!cursor_finished(&body) || size < 0 || (size_t)size != data.size)
         return refuse_sasl_message(client);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/require_auth.h"
 #include "load_private.h"
 
 /* ---- problems ---- */
@@ -74,8 +75,19 @@ static bool is_open(const char *addresses)
     return false;
 }
 
+static void check_require_auth(struct loader *loader)
+{
+    struct error error;
+    unsigned allowed;
+
+    if (!require_auth_parse(loader->config->settings.server_require_auth, &allowed, &error))
+        problems_add(loader->problems, place_of(loader, "server_require_auth"),
+                     "server_require_auth", "%s", error.message);
+}
+
 void check_problems(struct loader *loader)
 {
+    check_require_auth(loader);
     check_auth_type(loader);
     if (loader->config->settings.http_port > 0 &&
         is_open(loader->config->settings.http_listen_addr))

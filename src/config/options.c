@@ -62,6 +62,7 @@ static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer
                                              "verify-ca", "verify-full", NULL};
 
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
+static const char *const channel_binding_names[] = {"disable", "prefer", "require", NULL};
 
 static int find_name(const char *const *names, const char *name)
 {
@@ -293,6 +294,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, tls_mode_names, text, error);
     case OPTION_DISCONNECT_MODE:
         return set_name(value, disconnect_mode_names, text, error);
+    case OPTION_CHANNEL_BINDING:
+        return set_name(value, channel_binding_names, text, error);
     case OPTION_STRING:
     case OPTION_SECRET:
     case OPTION_WORDS:
@@ -389,6 +392,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return tls_mode_names[*(const enum tls_mode *)value];
     case OPTION_DISCONNECT_MODE:
         return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
+    case OPTION_CHANNEL_BINDING:
+        return channel_binding_names[*(const enum channel_binding *)value];
     case OPTION_SECRET:
         return **(const char *const *)value != '\0' ? "****" : "";
     default:

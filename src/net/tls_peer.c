@@ -1,5 +1,5 @@
-/* What a peer's certificate says about who it is. It was verified in the handshake, or there is
- * none. */
+/* What certificates say: a peer's, about who it is (it was verified in the handshake, or there is
+ * none), and the server's, about which connection this is. */
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -60,4 +60,34 @@ bool stream_tls_peer_is(const struct stream *stream, const char *name)
         X509_check_ip_asc(certificate, name, 0) == 1;
     ERR_clear_error();
     return is_called;
+}
+
+/* RFC 5929 §4.1. */
+static const EVP_MD *binding_hash(X509 *certificate)
+{
+    int hash = NID_undef;
+
+    if (X509_get_signature_info(certificate, &hash, NULL, NULL, NULL) != 1)
+        return NULL;
+    if (hash == NID_md5 || hash == NID_sha1)
+        return EVP_sha256();
+    return hash != NID_undef ? EVP_get_digestbynid(hash) : NULL;
+}
+
+size_t stream_tls_end_point(const struct stream *stream, uint8_t hash[STREAM_END_POINT_MAX])
+{
+    const struct tls_state *tls = stream_is_tls(stream) ? stream->transport_state : NULL;
+    unsigned size = 0;
+
+    if (tls == NULL || !tls->is_established)
+        return 0;
+    /* Whether it verifies is another matter: the two ends compare what they have seen. */
+    X509 *certificate = stream->handshake_is_server ? SSL_get_certificate(tls->ssl)
+                                                    : SSL_get0_peer_certificate(tls->ssl);
+    const EVP_MD *kind = certificate != NULL ? binding_hash(certificate) : NULL;
+    if (kind == NULL || EVP_MD_get_size(kind) > STREAM_END_POINT_MAX ||
+        X509_digest(certificate, kind, hash, &size) != 1)
+        size = 0;
+    ERR_clear_error();
+    return size;
 }

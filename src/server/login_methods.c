@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "auth/client_keys.h"
+#include "auth/require_auth.h"
 #include "base/digest.h"
 #include "base/memory.h"
 #include "login_private.h"
@@ -47,6 +48,9 @@ static bool answer_cleartext(struct server_login *login)
             "that is not verified TLS");
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
     }
+    /* What is stored is not the password, and would let in whoever reads it. */
+    if (login->secret.kind != AUTH_SECRET_PLAIN)
+        return wrong_type(login, "cannot do cleartext authentication: wrong password type");
     bytes_init(&out, AUTH_SECRET_MAX + 16);
     build_password(&out, login->secret.text, strlen(login->secret.text));
     bool ok = login_put(login, &out);
@@ -88,18 +92,45 @@ static bool find_client_keys(struct server_login *login)
     return client_keys_get(server->set->client_keys, &owner, login->client_key, login->server_key);
 }
 
+/* The mechanism, and what it is bound to. NULL: none of the server's will do, which error says. */
+static const char *choose_mechanism(struct server_login *login, struct span offered,
+                                    struct error *error)
+{
+    const struct server *server = login->server;
+    struct scram_client *scram = &login->scram;
+    enum channel_binding mode = server->set->config->settings.server_channel_binding;
+    struct scram_binding *binding = &scram->binding;
+
+    binding->size =
+        mode == CHANNEL_BINDING_DISABLE ? 0 : stream_tls_end_point(&server->stream, binding->hash);
+    if (binding->size > 0 && sasl_mechanisms_have(offered, SCRAM_MECHANISM_PLUS)) {
+        scram->gs2 = 'p';
+        return SCRAM_MECHANISM_PLUS;
+    }
+    scram->gs2 = binding->size > 0 ? 'y' : 'n';
+    if (mode == CHANNEL_BINDING_REQUIRE) {
+        error_set(error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: server_channel_binding=require, and the server does not "
+                  "offer " SCRAM_MECHANISM_PLUS " over this connection");
+        return NULL;
+    }
+    if (sasl_mechanisms_have(offered, SCRAM_MECHANISM))
+        return SCRAM_MECHANISM;
+    error_set(error, SQLSTATE_INVALID_AUTHORIZATION,
+              "server login failed: none of the server's SASL authentication mechanisms are "
+              "supported");
+    return NULL;
+}
+
 static bool start_sasl(struct server_login *login, struct span mechanisms)
 {
     uint8_t memory[512];
     struct bytes first = bytes_over(memory, sizeof(memory));
     struct bytes out;
     struct error error;
-    if (!sasl_mechanisms_have(mechanisms, SCRAM_MECHANISM)) {
-        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
-                  "server login failed: none of the server's SASL authentication mechanisms are "
-                  "supported");
+    const char *mechanism = choose_mechanism(login, mechanisms, &error);
+    if (!mechanism)
         return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
-    }
     if (login->secret.kind == AUTH_SECRET_MD5)
         return wrong_type(login, "cannot do SCRAM authentication: wrong password type");
     if (login->secret.kind == AUTH_SECRET_SCRAM && !find_client_keys(login))
@@ -109,7 +140,7 @@ static bool start_sasl(struct server_login *login, struct span mechanisms)
     if (!scram_client_first(&login->scram, &first))
         return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
     bytes_init(&out, SCRAM_MESSAGE_MAX);
-    build_sasl_initial(&out, SCRAM_MECHANISM, first.data, first.size);
+    build_sasl_initial(&out, mechanism, first.data, first.size);
     login->step = LOGIN_SASL_CONTINUE;
     bool ok = login_put(login, &out);
     bytes_finish(&out);
@@ -282,10 +313,36 @@ static bool refuse_unproved(struct server_login *login)
     return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
 }
 
+/* server_require_auth and server_channel_binding: looked at before a password, or a proof made with
+ * it, leaves the house. */
+static bool may_use(struct server_login *login, unsigned method)
+{
+    const struct settings *settings = &login->server->set->config->settings;
+    struct error error;
+    unsigned allowed;
+    bool is_bound = method == SERVER_AUTH_SCRAM; /* or start_sasl refuses */
+    if (settings->server_channel_binding == CHANNEL_BINDING_REQUIRE && !is_bound)
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: server_channel_binding=require, and the server asks for "
+                  "another proof than SCRAM, or for none");
+    else if (!require_auth_parse(settings->server_require_auth, &allowed, &error))
+        error_prefix(&error, "server login failed: server_require_auth");
+    else if (allowed & method)
+        return true;
+    else
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "server login failed: the server asks for a proof (or for none) that "
+                  "server_require_auth=%s does not allow",
+                  settings->server_require_auth);
+    return login_fail(login, POOL_FAILURE_LOGIN, "failed to answer authreq", &error);
+}
+
 static bool accept_ok(struct server_login *login)
 {
     static struct log_limit limit;
     uint32_t held_back;
+    if (!login->was_asked && !may_use(login, SERVER_AUTH_NONE))
+        return false;
     if (!login->was_asked && login->secret.text && log_allow(&limit, 1, &held_back))
         log_warning(&login->server->subject,
                     "server lets in without asking for the password that is stored for it");
@@ -302,6 +359,20 @@ static bool take_final(struct server_login *login, struct span server_final)
     }
     login->step = LOGIN_AUTHENTICATE;
     return true;
+}
+
+static unsigned method_of(uint32_t code)
+{
+    switch (code) {
+    case AUTHENTICATION_CLEARTEXT:
+        return SERVER_AUTH_PASSWORD;
+    case AUTHENTICATION_MD5:
+        return SERVER_AUTH_MD5;
+    case AUTHENTICATION_SASL:
+        return SERVER_AUTH_SCRAM;
+    default:
+        return SERVER_AUTH_OTHER;
+    }
 }
 
 bool login_authentication(struct server_login *login, struct span body)
@@ -322,6 +393,8 @@ bool login_authentication(struct server_login *login, struct span body)
     if (login->step != LOGIN_AUTHENTICATE || login->was_asked)
         return login_fail_text(login, POOL_FAILURE_PASSING, "authentication request out of turn");
     login->was_asked = true;
+    if (!may_use(login, method_of(code)))
+        return false;
     if (!login->secret.text)
         return no_secret(login);
     if (code == AUTHENTICATION_CLEARTEXT)

@@ -43,6 +43,19 @@ static void feed_server_first(struct span message)
     scram_server_finish(&server);
 }
 
+/* The same where the channel can be bound. */
+static void feed_bound_server_first(struct span message, bool is_plus)
+{
+    const struct scram_verifier verifier = {.iterations = 1, .salt_size = 16};
+    struct scram_server server = {.binding = {.size = 32}, .is_plus = is_plus};
+    uint8_t memory[SCRAM_MESSAGE_MAX];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+
+    if (scram_server_first(&server, &verifier, message, &out, NULL))
+        assert(server.gs2 == (is_plus ? 'p' : 'n'));
+    scram_server_finish(&server);
+}
+
 static void feed_server_final(struct span message)
 {
     const struct scram_verifier verifier = {.iterations = 1, .salt_size = 16};
@@ -129,6 +142,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case '4':
         feed_client(message, true);
+        break;
+    case '7':
+    case '8':
+        feed_bound_server_first(message, choice == '7');
         break;
     case '5':
         feed_verifier(message);

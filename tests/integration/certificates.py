@@ -42,8 +42,8 @@ class Certificates:
     def foreign_ca(self):
         return self.certificate("foreign-ca")
 
-    def new_key(self, name):
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.key(name))
+    def new_key(self, name, kind=("EC", "-pkeyopt", "ec_paramgen_curve:P-256")):
+        openssl("genpkey", "-algorithm", *kind, "-out", self.key(name))
         os.chmod(self.key(name), 0o600)
 
     def authority(self, name, subject):
@@ -53,12 +53,12 @@ class Certificates:
                 "-out", self.certificate(name))
         give_away(self.key(name), self.certificate(name))
 
-    def issue(self, name, authority, subject, extension=None):
-        self.new_key(name)
+    def issue(self, name, authority, subject, extension=None, sign_options=(), **key):
+        self.new_key(name, **key)
         request = self.path(name + ".csr")
         openssl("req", "-new", "-key", self.key(name), "-subj", subject, "-out", request)
         sign = ["x509", "-req", "-in", request, "-CA", self.certificate(authority), "-CAkey", self.key(authority),
-                "-CAcreateserial", "-days", "3", "-out", self.certificate(name)]
+                "-CAcreateserial", "-days", "3", "-out", self.certificate(name), *sign_options]
         if extension:
             with open(self.path(name + ".ext"), "w") as file:
                 file.write(extension + "\n")

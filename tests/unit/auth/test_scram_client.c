@@ -293,6 +293,32 @@ START_TEST(both_sides_agree_on_a_right_password)
 }
 END_TEST
 
+START_TEST(a_binding_to_the_channel_is_proved)
+{
+    struct scram_server server = {.binding = {.hash = {7}, .size = 32}, .is_plus = true};
+    struct scram_verifier verifier = {.iterations = 1, .salt_size = 16};
+    char answer_memory[SCRAM_MESSAGE_MAX];
+    struct bytes answer = bytes_over(answer_memory, sizeof(answer_memory));
+    bool is_right;
+
+    client.gs2 = 'p';
+    client.binding = (struct scram_binding){.hash = {7}, .size = 32};
+    ck_assert(scram_client_first(&client, &out));
+    ck_assert(scram_server_first(&server, &verifier, bytes_span(&out), &answer, &error));
+    ck_assert(scram_client_server_first(&client, bytes_span(&answer), 10, &error));
+    client.binding.hash[0] = 8; /* somebody stands between */
+    bytes_clear(&out);
+    ck_assert(scram_client_final(&client, client_key, server_key, &out, &error));
+    ck_assert(!scram_server_final(&server, bytes_span(&out), &is_right, &answer, &error));
+    ck_assert_str_eq(error.message, "SCRAM channel binding check failed");
+    client.binding.hash[0] = 7;
+    bytes_clear(&out);
+    ck_assert(scram_client_final(&client, client_key, server_key, &out, &error));
+    ck_assert(scram_server_final(&server, bytes_span(&out), &is_right, &answer, &error));
+    scram_server_finish(&server);
+}
+END_TEST
+
 START_TEST(both_sides_agree_on_a_password_before_and_after_saslprep)
 {
     ck_assert(log_in("I\u00adX\u00fc", "IX\u00fc"));
@@ -315,6 +341,7 @@ static void add_dialogues(TCase *tests)
     tcase_add_test(tests, a_salt_of_32_bytes_is_taken);
     tcase_add_test(tests, the_most_allowed_iterations_and_one_are_taken);
     tcase_add_test(tests, both_sides_agree_on_a_right_password);
+    tcase_add_test(tests, a_binding_to_the_channel_is_proved);
     tcase_add_test(tests, both_sides_agree_on_a_password_before_and_after_saslprep);
     tcase_add_test(tests, a_wrong_password_is_wrong);
 }

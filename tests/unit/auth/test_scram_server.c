@@ -441,6 +441,54 @@ static void add_refusals(TCase *tests)
     tcase_add_test(tests, an_output_without_room_is_an_error);
 }
 
+static void offer_binding(bool is_plus)
+{
+    server.binding = (struct scram_binding){.hash = {1, 2, 3}, .size = 32};
+    server.is_plus = is_plus;
+}
+
+START_TEST(who_could_bind_and_believes_we_cannot_was_lied_to)
+{
+    offer_binding(false);
+    claim_first_refused("y,,n=,r=abc", "28000",
+                        "SCRAM channel binding negotiation error: the client believes that "
+                        "channel binding is not offered, and it is");
+    ck_assert(first("n,,n=,r=abc"));
+}
+END_TEST
+
+START_TEST(flag_and_mechanism_must_agree)
+{
+    offer_binding(true);
+    claim_first_refused("n,,n=,r=abc", "08P01",
+                        "malformed SCRAM message: no channel binding in SCRAM-SHA-256-PLUS");
+    claim_first_refused("p=tls-unique,,n=,r=abc", "08P01",
+                        "unsupported SCRAM channel-binding type");
+    offer_binding(false);
+    claim_first_refused("p=tls-server-end-point,,n=,r=abc", "08P01",
+                        "malformed SCRAM message: channel binding in SCRAM-SHA-256");
+}
+END_TEST
+
+START_TEST(another_channel_is_refused)
+{
+    bool is_right;
+    /* base64 of the header and 32 bytes that begin with 1, 2, 3; and of the header alone. */
+    offer_binding(true);
+    ck_assert(first("p=tls-server-end-point,,n=,r=abc"));
+    ck_assert(
+        final_with("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+                   ",r=@,p=" SOME_PROOF,
+                   &is_right));
+    ck_assert(!is_right);
+    ck_assert(first("p=tls-server-end-point,,n=,r=abc"));
+    ck_assert(!final_with("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCws,r=@,p=" SOME_PROOF, &is_right));
+    ck_assert_str_eq(error.message, "SCRAM channel binding check failed");
+    ck_assert(first("p=tls-server-end-point,,n=,r=abc"));
+    ck_assert(!final_with("c=biws,r=@,p=" SOME_PROOF, &is_right));
+}
+END_TEST
+
 Suite *suite_auth_scram_server(void)
 {
     Suite *suite = suite_create("auth/scram_server");
@@ -449,6 +497,9 @@ Suite *suite_auth_scram_server(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     add_dialogues(tests);
     add_refusals(tests);
+    tcase_add_test(tests, who_could_bind_and_believes_we_cannot_was_lied_to);
+    tcase_add_test(tests, flag_and_mechanism_must_agree);
+    tcase_add_test(tests, another_channel_is_refused);
     suite_add_tcase(suite, tests);
     return suite;
 }
