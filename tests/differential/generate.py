@@ -1,6 +1,7 @@
 """Makes scripts from a seed. What each feature contributes stands in one table, so that --without leaves it out whole."""
 
 import random
+import re
 
 from script import Script
 
@@ -44,7 +45,7 @@ PRIVATE = [
     "set work_mem = '{n}MB'", "show work_mem", "reset work_mem", "set search_path = pg_catalog", "show search_path", "reset search_path",
     "set role open", "set role alice", "select current_user, session_user", "reset role", "set session authorization default",
     "set default_transaction_read_only = on", "reset default_transaction_read_only", "set extra_float_digits = -3", "select pi()",
-    "set my.custom = 'c{c}'", "select current_setting('my.custom', true)", "set statement_timeout = '{n}min'", "show statement_timeout",
+    "set my.custom = 'c{c}'", "select nullif(current_setting('my.custom', true), '')", "set statement_timeout = '{n}min'", "show statement_timeout",
     "set lock_timeout = 1000", "reset all", "discard all", "set intervalstyle = 'iso_8601'", "select interval '1 day 2 hours'",
     "set local work_mem = '7MB'", "select set_config('search_path', '', false)", "set search_path to 'public', 'it''s'",
     "set enable_seqscan = off", "show enable_seqscan", "set bytea_output = 'escape'", r"select '\x00ff'::bytea", "set session characteristics as transaction read only",
@@ -93,9 +94,17 @@ STATEMENTS = {
 # Feature: weight of one of its steps among all.
 STEPS = {"simple": 40, "extended": 45, "copy": 10, "function": 2, "cancel": 0.7, "leave": 2.5}
 FEATURES = (*STATEMENTS, *STEPS, "startup", "flush", "late", "pipeline", "portals", "racing", "rebind", "isolation",
-            "sync_in_copy")
+            "sync_in_copy", "parting", "named_sql")
 # Where answers are known to differ (README.md says how); left out unless --with asks for them.
-KNOWN = ("rebind", "isolation", "sync_in_copy")
+KNOWN = ("rebind", "isolation", "sync_in_copy", "named_sql", "parting")
+SQL_NAMES = re.compile(r"^(execute|deallocate|prepare|discard (all|plans))")  # names of the protocol and of SQL are the same
+# With "parting" a client does what leaves something in its session only as its last step, as suits session_state=reset: the
+# others look for it.
+TOUCHING = re.compile(r"^(set (?!local|transaction)|reset|discard|prepare|declare h|create temp|begin; create temp|listen|do )"
+                      r"|set_config\(.*false|advisory_lock|try_advisory|nextval")
+LOOKING = ["select pg_listening_channels()", "select current_user", "show work_mem", "show search_path", "select to_regclass('pg_temp.t1') is null",
+           "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "select name from pg_prepared_statements where from_sql",
+           "select name from pg_cursors", "show default_transaction_read_only", "select nullif(current_setting('my.custom', true), '')", "fetch 1 from h"]
 
 
 class Generator:
@@ -106,6 +115,8 @@ class Generator:
         self.without, self.clients = set(without), clients
         self.statements = {name: entry for name, entry in STATEMENTS.items() if name not in self.without}
         self.steps = {name: weight for name, weight in STEPS.items() if name not in self.without}
+        if "parting" not in self.without:
+            self.steps["leave"] = 15
 
     def has(self, feature, chance):
         return feature not in self.without and self.random.random() < chance
@@ -115,9 +126,16 @@ class Generator:
 
     def statement(self, client):
         """(text, number of parameters). A few features a script: their statements meet more often."""
-        entry = self.random.choice(STATEMENTS[self.pick(self.chosen)][1])
+        entry = self.random.choice(self.texts(self.pick(self.chosen)))
         text, parameters = entry if isinstance(entry, tuple) else (entry, 0)
         return text.replace("{c}", str(client)).replace("{n}", str(self.random.randint(1, 6))), parameters
+
+    def texts(self, feature):
+        texts = STATEMENTS[feature][1]
+        if "parting" in self.without:
+            return texts
+        kept = [text for text in texts if isinstance(text, tuple) or not TOUCHING.search(text)]
+        return kept if len(kept) == len(texts) else kept + LOOKING
 
     def choose_features(self):
         """The features that this script is about."""
@@ -182,10 +200,15 @@ class Generator:
     def parse_for_later(self, client):
         """An unnamed statement by itself: pgweir keeps it for the batches to come."""
         text, parameters = self.statement(client)
-        while "isolation level" in text and "isolation" in self.without or "\udcff" in text:  # found/unnamed-parse-with-invalid-bytes
+        while not self.may_parse("", text) or "\udcff" in text:  # found/unnamed-parse-with-invalid-bytes
             text, parameters = self.statement(client)
         self.known[client][""], self.unnamed[client] = parameters, True
         return [["P", "", text]] + ([["D", "S", ""]] if self.random.random() < 0.5 else []) + [["S"]]
+
+    def may_parse(self, name, text):
+        if "isolation level" in text and "isolation" in self.without:
+            return False
+        return not name or "named_sql" not in self.without or not SQL_NAMES.search(text)
 
     def must_parse(self, client, name):
         """The unnamed statement of an earlier batch that was bound in its own batch is not kept (feature "rebind")."""
@@ -199,7 +222,7 @@ class Generator:
         must = self.must_parse(client, name)
         if shape < 0.55 or name not in known or must:
             text, parameters = self.statement(client)
-            while "isolation level" in text and "isolation" in self.without:
+            while not self.may_parse(name, text):
                 text, parameters = self.statement(client)
             if must or self.random.random() < 0.93:
                 known[name] = parameters
@@ -282,5 +305,14 @@ class Generator:
 
     def step_leave(self, client):
         self.gone.add(client)
+        if "parting" not in self.without:
+            return self.part(client)
         before = self.step_extended(client)[0] if self.random.random() < 0.3 else []
         return [before + [["leave", self.random.choice(("terminate", "fin", "rst"))]]]
+
+    def part(self, client):
+        """Leaves something behind, for others to look for."""
+        texts = [text for name in self.chosen for text in STATEMENTS[name][1] if isinstance(text, str) and TOUCHING.search(text)]
+        text = self.random.choice(texts or PRIVATE).replace("{c}", str(client)).replace("{n}", str(self.random.randint(1, 6)))
+        last = [["Q", text]] if self.random.random() < 0.6 else [["P", "", text], ["B", "", "", []], ["E", "", 0], ["S"]]
+        return [last, [["leave", self.random.choice(("terminate", "fin"))]]]
