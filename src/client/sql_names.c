@@ -188,6 +188,10 @@ enum take sql_names_parse(struct request_walk *walk, const struct message *messa
 
 enum take sql_names_execute(struct request_walk *walk, const struct message *message)
 {
-    struct statement_delta *delta = deallocate(walk->client, walk->client->deallocates);
+    struct client *client = walk->client;
+    struct statement_delta *delta = deallocate(client, client->deallocates);
+    /* What the rest of the unit uses is parsed again behind it. */
+    if (client->deallocates[0] == 0)
+        server_statements_mark_stale(&client->server->statements);
     return delta ? request_forward_tagged(walk, message, LEDGER_EXECUTE, delta) : no_memory(walk);
 }

@@ -123,6 +123,11 @@ def without_misses(left, right):
     return left, right
 
 
+def kind_of(found):
+    """What a difference is about: the first messages that differ. While a script is made smaller it has to stay the same."""
+    return found and re.findall(r"then \('(\w+)'(?:, \(\('C', '(\w+)')?|(notifications|stale|ended)", found)
+
+
 def excerpt(messages, at):
     before = "".join(kind for kind, _ in messages[max(0, at - 12) : at] if len(kind) == 1)
     return f"...{before} then " + ", ".join(str(message)[:400] for message in messages[at : at + 3])

@@ -200,7 +200,7 @@ class Generator:
     def parse_for_later(self, client):
         """An unnamed statement by itself: pgweir keeps it for the batches to come."""
         text, parameters = self.statement(client)
-        while not self.may_parse("", text) or "\udcff" in text:  # found/unnamed-parse-with-invalid-bytes
+        while not self.may_parse("by itself", text) or "\udcff" in text:  # found/unnamed-parse-with-invalid-bytes
             text, parameters = self.statement(client)
         self.known[client][""], self.unnamed[client] = parameters, True
         return [["P", "", text]] + ([["D", "S", ""]] if self.random.random() < 0.5 else []) + [["S"]]

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import tempfile
+import time
 
 from certificates import Certificates
 from cluster import Cluster, Template
 from compare import difference
-from peer import Peer
+from peer import Closed, Peer, Refused, Silence
 from play import Pooled, Reference
 from pooler import Pooler
 
@@ -146,6 +147,27 @@ class Stage:
             if self.pooler.process.poll() is not None:
                 return f"pool of {size}: the pooler has ended\n" + self.pooler.log()[-2000:]
         return None
+
+    def renew_after_crash(self):
+        """True: PostgreSQL itself had crashed (some scripts make version 15 do so), and is there again."""
+        try:
+            for admin in self.admins.values():
+                admin.ask(b"Q\0\0\0\x05\0")
+            return False
+        except (Closed, Silence, OSError):
+            pass
+        for peer in [*self.parked, *self.admins.values()]:
+            peer.close()
+        self.parked, deadline = [], time.monotonic() + 60
+        while True:
+            try:
+                self.admins = {way: self.superuser(way) for way in self.ways}
+                break
+            except (Closed, Refused, OSError):
+                assert time.monotonic() < deadline, "PostgreSQL does not come back"
+                time.sleep(0.1)
+        self.restart()
+        return True
 
     def destroy(self):
         try:
