@@ -541,6 +541,12 @@ static enum take take_one(struct walk *walk)
     return TAKE_STOP;
 }
 
+/* Of a server that owes nothing: whoever gets it next would take the rest for his own. */
+static bool is_in_mid_message(struct server *server)
+{
+    return ledger_is_empty(&server->ledger) && stream_input(&server->stream).size > 0;
+}
+
 void server_input(struct stream *stream)
 {
     struct server *server = server_of_stream(stream);
@@ -554,6 +560,10 @@ void server_input(struct stream *stream)
             return;
     if (server->state == SERVER_CLOSED || server->state == SERVER_CLOSING || !flush_run(&walk))
         return;
+    if (!server->owner && is_in_mid_message(server)) {
+        unasked(&walk);
+        return;
+    }
     if (server->owner_holds && server->events)
         server->events->progress(server);
 }

@@ -240,8 +240,12 @@ class Reference(Run):
         return self
 
     def step(self, number, messages):
+        is_new = self.seats[number].peer is None and not self.seats[number].is_gone
         seat = self.seat(number)
         if seat.is_gone:
+            if is_new:  # refused, and so it has to be through the pool
+                self.order.append((number, [], (0, 0), 0))
+                self.releases.append(0)
             return
         before = len(seat.answers.messages)
         how = messages[-1][1] if messages[-1][0] == "leave" else None
@@ -253,6 +257,7 @@ class Reference(Run):
             seat.end()
         if how is not None:
             self.leave(seat, how)
+            seat.ends_unflushed = seat.ends_unflushed or len(messages) > 1  # nobody reads the answers to its last words
         seat.rest()
         self.order.append((number, messages, seat.due() if how is None else None, len(seat.answers.notifications)))
         self.releases.append(sum(message.type == "Z" and message.body == b"I" for message in seat.answers.messages[before:]))
@@ -343,7 +348,7 @@ class Pooled(Run):
             if count is None:
                 self.leave(seat, messages[-1][1])
                 return
-            if messages[-1][0] == "cancel":
+            if messages and messages[-1][0] == "cancel":
                 self.cancel_last(seat, messages, time.monotonic() + PATIENCE * SLOW)
             self.hear(seat, count, heard)
         except Closed:
