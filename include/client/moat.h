@@ -77,5 +77,21 @@ void *moat_next_dropped(struct moat *moat, int worker);
 /* So many lost their place and are not closed yet that newcomers had better wait. */
 bool moat_is_behind(struct moat *moat);
 
+/* Cancel requests whose key is nobody's. Beyond MOAT_MISSES_PER_PREFIX of a prefix in a second, and
+ * MOAT_MISSES of all, none is looked at any more (THREATS §3.7): guessing keys costs the guesser
+ * alone. Unix sockets, and addresses without an entry of their own, count in none of a prefix. */
+#define MOAT_MISSES_PER_PREFIX 20
+#define MOAT_MISSES            1000
+struct moat_origin {
+    uint64_t bits;
+    sa_family_t family;
+};
+/* May what this guest has brought be looked at? *origin is for moat_cancel_missed, which may be
+ * called when the guest is gone. */
+bool moat_may_cancel(struct moat *moat, const struct moat_guest *guest, usec_t now,
+                     struct moat_origin *origin);
+void moat_cancel_missed(struct moat *moat, const struct moat_origin *origin, usec_t now);
+void moat_cancel_counts(struct moat *moat, uint64_t *missed, uint64_t *dropped);
+
 /* How often each verdict was given. */
 void moat_counts(struct moat *moat, uint64_t counts[MOAT_VERDICTS]);

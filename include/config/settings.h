@@ -26,6 +26,7 @@ enum auth_type {
 };
 
 enum channel_binding { CHANNEL_BINDING_DISABLE, CHANNEL_BINDING_PREFER, CHANNEL_BINDING_REQUIRE };
+enum cancel_tls { CANCEL_TLS_ALLOW, CANCEL_TLS_REQUIRE };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
 #define SETTING_TYPE_INT             int
@@ -41,6 +42,7 @@ enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NE
 #define SETTING_TYPE_DISCONNECT_MODE enum cancel_on_disconnect
 #define SETTING_TYPE_CHANNEL_BINDING enum channel_binding
 #define SETTING_TYPE_SESSION_STATE   enum session_state
+#define SETTING_TYPE_CANCEL_TLS      enum cancel_tls
 
 struct settings {
 #define OPTION(name, type, ...) SETTING_TYPE_##type name;
@@ -60,3 +62,4 @@ struct settings {
 #undef SETTING_TYPE_DISCONNECT_MODE
 #undef SETTING_TYPE_CHANNEL_BINDING
 #undef SETTING_TYPE_SESSION_STATE
+#undef SETTING_TYPE_CANCEL_TLS

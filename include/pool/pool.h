@@ -208,8 +208,8 @@ enum pool_verdict pool_acquire(struct pool *pool, int worker, struct pool_waiter
                                struct error *error);
 
 /* The same, but it takes nothing that is idle here: one is being checked for it. */
-enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
-                            struct pool_advice *advice, struct error *error);
+enum pool_verdict pool_wait_for_check(struct pool *pool, int worker, struct pool_waiter *waiter,
+                                      usec_t now, struct pool_advice *advice, struct error *error);
 
 /* A member that was given is tried before it is used: nothing else is done for one of those who
  * wait, meanwhile. It ends with pool_check_end, or with the member. */

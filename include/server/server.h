@@ -182,7 +182,7 @@ void server_open(struct server_set *set, struct pool *pool);
 bool server_attach(struct server *server, const struct server_events *events, void *owner,
                    struct stream *peer, struct told_parameters *told);
 /* server/check: it has been idle for so long that it is asked first whether it is still there.
- * Then server_check; who wanted it waits (pool_wait), and it is released, or closed. */
+ * Then server_check; who wanted it waits (pool_wait_for_check), and it is released, or closed. */
 bool server_is_stale(const struct server *server);
 void server_check(struct server *server);
 /* The owner parts from it and asks no more. Clean: released in this turn's LOOP_GRANT; session

@@ -180,6 +180,12 @@ static void wait_for_server(struct client *client, const struct pool_advice *adv
     server_follow(client->set->servers, advice);
 }
 
+/* Each transaction asks: no call for it. */
+static inline bool was_idle_for_long(const struct client *client, const struct pool_member *member)
+{
+    return now_of(client) - member->idle_since >= client->set->config->settings.server_check_delay;
+}
+
 /* `since`: the place in the queue that it had; 0: it is new there. */
 static void acquire(struct client *client, usec_t since)
 {
@@ -193,10 +199,11 @@ static void acquire(struct client *client, usec_t since)
     for (;;) {
         verdict = pool_acquire(client->pool, client->set->worker, &client->waiter, now_of(client),
                                &member, &advice, &error);
-        if (verdict == POOL_GOT && server_is_stale(server_of_member(member))) {
+        if (verdict == POOL_GOT && __builtin_expect(was_idle_for_long(client, member), false) &&
+            server_is_stale(server_of_member(member))) {
             server_check(server_of_member(member));
-            verdict = pool_wait(client->pool, client->set->worker, &client->waiter, now_of(client),
-                                &advice, &error);
+            verdict = pool_wait_for_check(client->pool, client->set->worker, &client->waiter,
+                                          now_of(client), &advice, &error);
         }
         switch (verdict) {
         case POOL_GOT:

@@ -16,6 +16,7 @@ struct cancel {
     struct client *from;       /* there; NULL: it has gone */
     struct client_set *target; /* of the worker in the key */
     bool was_delivered;        /* somebody's key, and something to cancel */
+    struct moat_origin origin; /* of who brought it */
     uint32_t key_size;
     uint8_t key[32];
 };
@@ -100,7 +101,8 @@ static void arrive(struct mail *mail, struct loop *loop)
     struct cancel *cancel = (struct cancel *)((char *)mail - offsetof(struct cancel, mail));
     struct client *client = find_client(cancel);
 
-    (void)loop;
+    if (client == NULL)
+        moat_cancel_missed(cancel->target->shared->moat, &cancel->origin, loop_now(loop));
     cancel->was_delivered =
         client != NULL && (client->state == CLIENT_WAITING || client->state == CLIENT_ACTIVE);
     if (!cancel->was_delivered) {
@@ -148,16 +150,30 @@ static struct cancel *make_cancel(struct client *from, const struct cancel_reque
     return NULL;
 }
 
+static bool may_come_this_way(const struct client *from)
+{
+    return from->set->config->settings.client_cancel_tls == CANCEL_TLS_ALLOW ||
+           from->stream.is_local || stream_is_tls(&from->stream);
+}
+
 void cancel_start(struct client *from, const struct cancel_request *request)
 {
     struct client_set *set = from->set;
     usec_t timeout = set->config->settings.cancel_wait_timeout;
-    struct cancel *cancel = make_cancel(from, request);
+    struct moat_origin origin;
 
-    if (cancel == NULL) {
+    if (!may_come_this_way(from) ||
+        !moat_may_cancel(set->shared->moat, from->guest, loop_now(set->loop), &origin)) {
         client_close(from, NULL);
         return;
     }
+    struct cancel *cancel = make_cancel(from, request);
+    if (cancel == NULL) {
+        moat_cancel_missed(set->shared->moat, &origin, loop_now(set->loop));
+        client_close(from, NULL);
+        return;
+    }
+    cancel->origin = origin;
     from->login->cancel = cancel;
     from->stream.events = &cancel_events;
     stream_consume(&from->stream, stream_input(&from->stream).size);

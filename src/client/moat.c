@@ -41,6 +41,7 @@ struct moat_prefix {
     uint32_t waiting;   /* guests that are not logged in */
     uint32_t count;     /* all guests */
     usec_t rate_mark;   /* until when what came so far has used up the rate */
+    usec_t miss_mark;   /* the same, of missed cancels */
     struct guest_list silent, heard;
     TAILQ_ENTRY(moat_prefix) link; /* in ranks[waiting], unless that is 0 */
 };
@@ -51,6 +52,8 @@ struct moat {
     int waiting, dropped_count, handshake_count;
     uint32_t highest; /* no rank above has a prefix */
     uint64_t counts[MOAT_VERDICTS];
+    usec_t miss_mark;
+    uint64_t cancels_missed, cancels_dropped;
     struct guest_list silent, handshakes; /* oldest first */
     struct guest_list dropped[WORKERS_MAX];
     struct prefix_list ranks[RANKS];
@@ -103,17 +106,22 @@ static uint64_t bits_of(const struct address *address)
     return bits;
 }
 
-/* Of two entries without guests, the one that is the lesser loss: whose rate is long unused. */
-static bool is_better_victim(const struct moat_prefix *entry, const struct moat_prefix *than)
+static usec_t last_mark(const struct moat_prefix *entry)
 {
-    return entry->count == 0 && (than == NULL || entry->rate_mark < than->rate_mark);
+    return entry->rate_mark > entry->miss_mark ? entry->rate_mark : entry->miss_mark;
 }
 
-static struct moat_prefix *find_prefix(struct moat *moat, const struct address *address)
+/* Of two entries without guests, the one that is the lesser loss: whose rates are long unused. */
+static bool is_better_victim(const struct moat_prefix *entry, const struct moat_prefix *than)
+{
+    return entry->count == 0 && (than == NULL || last_mark(entry) < last_mark(than));
+}
+
+static struct moat_prefix *find_origin(struct moat *moat, const struct moat_origin *origin)
 {
     struct {
         uint64_t bits, family;
-    } key = {bits_of(address), address->u.any.sa_family};
+    } key = {origin->bits, origin->family};
     struct moat_prefix *set = moat->table[digest64(&key, sizeof(key)) % SETS];
     struct moat_prefix *unused = NULL;
 
@@ -125,9 +133,16 @@ static struct moat_prefix *find_prefix(struct moat *moat, const struct address *
     }
     if (unused == NULL)
         return &moat->others;
-    *unused = (struct moat_prefix){.bits = key.bits, .family = address->u.any.sa_family};
+    *unused = (struct moat_prefix){.bits = origin->bits, .family = origin->family};
     init_prefix(unused);
     return unused;
+}
+
+static struct moat_prefix *find_prefix(struct moat *moat, const struct address *address)
+{
+    const struct moat_origin origin = {bits_of(address), address->u.any.sa_family};
+
+    return find_origin(moat, &origin);
 }
 
 static struct prefix_list *rank_of(struct moat *moat, const struct moat_prefix *prefix)
@@ -456,5 +471,60 @@ void moat_counts(struct moat *moat, uint64_t counts[MOAT_VERDICTS])
 {
     (void)pthread_mutex_lock(&moat->mutex);
     memcpy(counts, moat->counts, sizeof(moat->counts));
+    (void)pthread_mutex_unlock(&moat->mutex);
+}
+
+/* ---- cancels ---- */
+
+/* A second's worth may come at once. */
+static bool has_misses_left(usec_t mark, int rate, usec_t now)
+{
+    return mark - now <= USEC_PER_SEC - USEC_PER_SEC / rate;
+}
+
+static void use_miss(usec_t *mark, int rate, usec_t now)
+{
+    *mark = (*mark > now ? *mark : now) + USEC_PER_SEC / rate;
+}
+
+static bool has_limit(const struct moat_origin *origin)
+{
+    return origin->family == AF_INET || origin->family == AF_INET6;
+}
+
+bool moat_may_cancel(struct moat *moat, const struct moat_guest *guest, usec_t now,
+                     struct moat_origin *origin)
+{
+    (void)pthread_mutex_lock(&moat->mutex);
+    const struct moat_prefix *prefix = guest->prefix;
+    *origin = (struct moat_origin){prefix->bits, prefix->family};
+    bool may = origin->family == AF_UNIX || has_misses_left(moat->miss_mark, MOAT_MISSES, now);
+    if (has_limit(origin) && !has_misses_left(prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now))
+        may = false;
+    if (!may)
+        moat->cancels_dropped++;
+    (void)pthread_mutex_unlock(&moat->mutex);
+    return may;
+}
+
+void moat_cancel_missed(struct moat *moat, const struct moat_origin *origin, usec_t now)
+{
+    (void)pthread_mutex_lock(&moat->mutex);
+    moat->cancels_missed++;
+    if (has_limit(origin)) {
+        struct moat_prefix *prefix = find_origin(moat, origin);
+        if (prefix != &moat->others)
+            use_miss(&prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now);
+    }
+    if (origin->family != AF_UNIX)
+        use_miss(&moat->miss_mark, MOAT_MISSES, now);
+    (void)pthread_mutex_unlock(&moat->mutex);
+}
+
+void moat_cancel_counts(struct moat *moat, uint64_t *missed, uint64_t *dropped)
+{
+    (void)pthread_mutex_lock(&moat->mutex);
+    *missed = moat->cancels_missed;
+    *dropped = moat->cancels_dropped;
     (void)pthread_mutex_unlock(&moat->mutex);
 }

@@ -61,6 +61,7 @@ static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",   
 static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer", "require",
                                              "verify-ca", "verify-full", NULL};
 
+static const char *const cancel_tls_names[] = {"allow", "require", NULL};
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
 static const char *const channel_binding_names[] = {"disable", "prefer", "require", NULL};
 
@@ -292,6 +293,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, auth_type_names, text, error);
     case OPTION_TLS_MODE:
         return set_name(value, tls_mode_names, text, error);
+    case OPTION_CANCEL_TLS:
+        return set_name(value, cancel_tls_names, text, error);
     case OPTION_DISCONNECT_MODE:
         return set_name(value, disconnect_mode_names, text, error);
     case OPTION_CHANNEL_BINDING:
@@ -390,6 +393,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return auth_type_names[*(const enum auth_type *)value];
     case OPTION_TLS_MODE:
         return tls_mode_names[*(const enum tls_mode *)value];
+    case OPTION_CANCEL_TLS:
+        return cancel_tls_names[*(const enum cancel_tls *)value];
     case OPTION_DISCONNECT_MODE:
         return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
     case OPTION_CHANNEL_BINDING:

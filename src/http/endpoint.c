@@ -93,6 +93,7 @@ static void gather(struct page *page)
     page->clients_logged_in = client_counts_logged_in_now(counts);
     page->clients_logging_in = client_counts_logging_in_now(counts);
     moat_counts(workers->shared.moat, page->login_verdicts);
+    moat_cancel_counts(workers->shared.moat, &page->cancels_missed, &page->cancels_dropped);
     page->client_limit = workers->config->settings.max_client_conn;
     page->workers = workers->count;
     page->is_shutting_down = atomic_load(&workers->shared.shutdown) != SHUTDOWN_NO;

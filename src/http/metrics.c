@@ -253,6 +253,12 @@ static void put_process(struct bytes *out, const struct page *page)
     bytes_format(out, "pgweir_clients{state=\"logged_in\"} %d\n", page->clients_logged_in);
     bytes_format(out, "pgweir_clients{state=\"logging_in\"} %d\n", page->clients_logging_in);
     put_refusals(out, page->login_verdicts);
+    put_family(out, "cancels_refused", "counter", NULL,
+               "Cancel requests with nobody's key; dropped: unread, for too many had missed");
+    bytes_format(out, "pgweir_cancels_refused_total{cause=\"missed\"} %" PRIu64 "\n",
+                 page->cancels_missed);
+    bytes_format(out, "pgweir_cancels_refused_total{cause=\"dropped\"} %" PRIu64 "\n",
+                 page->cancels_dropped);
     put_family(out, "clients_limit", "gauge", NULL, "Most logged-in clients (max_client_conn)");
     bytes_format(out, "pgweir_clients_limit %d\n", page->client_limit);
     put_family(out, "draining", "gauge", NULL, "1: the daemon is shutting down");

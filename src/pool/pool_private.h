@@ -30,6 +30,9 @@ void shard_take_idle(struct pool_shard *shard, struct pool_member *member);
 
 /* ---- pool_queue.c ---- */
 
+/* No member is to be had on `worker` now: queues the waiter, or refuses. */
+enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
+                            struct pool_advice *advice, struct error *error);
 /* Takes the waiter that a free member on `worker` goes to out of the queue, GRANTED; NULL: none. */
 struct pool_waiter *pool_claim_waiter(struct pool *pool, int worker, usec_t now);
 /* The same, among the waiters of the pool's list. */

@@ -176,10 +176,12 @@ static void begin_wait(struct pool_waiter *waiter, struct pool *pool, int worker
         atomic_fetch_or(&pool->homes, worker_bit(worker));
 }
 
-enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
-                            struct pool_advice *advice, struct error *error)
+/* In both of its doors, for one of them is where each transaction of a busy pool comes in. */
+static inline __attribute__((always_inline)) enum pool_verdict
+queue(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
+      struct pool_advice *advice, struct error *error, bool is_arrival)
 {
-    const struct pool_need need = {.now = now, .worker = worker, .is_arrival = true};
+    const struct pool_need need = {.now = now, .worker = worker, .is_arrival = is_arrival};
 
     begin_wait(waiter, pool, worker, now);
     if (can_wait_here(pool, worker)) {
@@ -199,6 +201,18 @@ enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *w
     }
     look_around(pool, &need, advice);
     return POOL_WAIT;
+}
+
+enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
+                            struct pool_advice *advice, struct error *error)
+{
+    return queue(pool, worker, waiter, now, advice, error, true);
+}
+
+enum pool_verdict pool_wait_for_check(struct pool *pool, int worker, struct pool_waiter *waiter,
+                                      usec_t now, struct pool_advice *advice, struct error *error)
+{
+    return queue(pool, worker, waiter, now, advice, error, false);
 }
 
 void pool_grant_failed(struct pool *pool, struct pool_waiter *waiter, usec_t now,

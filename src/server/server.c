@@ -75,12 +75,14 @@ static void run_release_task(struct loop_task *task)
         server_close(server, server_test_failure(server), NULL);
         return;
     }
-    if (server->state == SERVER_TESTED && !ledger_is_empty(&server->ledger))
-        return; /* the next of its queries is to be answered */
+    if (server->state == SERVER_TESTED) {
+        if (!ledger_is_empty(&server->ledger))
+            return; /* the next of its queries is to be answered */
+        if (server->member.is_checked)
+            pool_check_end(server->member.pool, &server->member);
+    }
     deadline_clear(&server->deadline);
     server_move_state(server, SERVER_ACTIVE);
-    if (server->member.is_checked)
-        pool_check_end(server->member.pool, &server->member);
     if (server_is_clean(server))
         server_release(server);
     else

@@ -1,13 +1,15 @@
 """Cancel requests reach exactly the query of the client that asked, or nobody."""
 
+import re
 import socket
 import threading
 import time
+import urllib.request
 
 import psycopg
 import pytest
 
-from peer import PROTOCOL_3_2, SSL_REQUEST, cancel_request, query, tls_context
+from peer import PROTOCOL_3_2, SSL_REQUEST, Peer, cancel_request, query, tls_context
 from waiting import SLOW, await_that, free_port
 
 SLEEP = query("select pg_sleep(30)")
@@ -204,3 +206,57 @@ def test_hundreds_of_cancels_with_random_keys(pooler, cluster):
             other.send(cancel_request(number * 7919, (number * 104729).to_bytes(4, "big")))
     assert codes(peer.read_until("Z")) == []
     assert under_test.peer().value("select 1") == "1"
+
+
+def test_who_guesses_keys_is_not_heard_any_more(pooler, cluster):
+    under_test = pooler(http_port=free_port(), worker_threads=2)
+    with under_test.peer() as peer:
+        peer.send(SLEEP)
+        running(cluster, 1)
+        start = len(under_test.log())
+        for number in range(40):
+            cancel(under_test, peer, key=number.to_bytes(4, "big"))
+        cancel(under_test, peer)  # the right key, from an address that has missed too often
+        running(cluster, 1)
+        assert "cancel" not in under_test.log()[start:]
+        with Peer(under_test.socket_path) as local:
+            local.send(cancel_request(peer.process, peer.key))
+            assert local.read_to_end() == []
+        assert codes(peer.read_until("Z")) == ["57014"]
+        peer.send(SLEEP)
+
+        def obeyed():
+            cancel(under_test, peer)
+            return not peer.is_quiet(0.2)
+
+        await_that(obeyed, 5, "a second later it is heard again")
+        assert codes(peer.read_until("Z")) == ["57014"]
+    page = urllib.request.urlopen(f"http://127.0.0.1:{under_test.options['http_port']}/metrics", timeout=5).read().decode()
+    counted = dict(re.findall(r'pgweir_cancels_refused_total\{cause="(\w+)"\} (\d+)', page))
+    assert int(counted["missed"]) >= 20 and int(counted["dropped"]) >= 1
+
+
+def test_keys_that_are_right_never_count(pooler, cluster):
+    under_test = pooler()
+    with under_test.peer() as peer:
+        for _ in range(60):
+            cancel(under_test, peer)  # nothing runs
+        peer.send(SLEEP)
+        running(cluster, 1)
+        cancel(under_test, peer)
+        assert codes(peer.read_until("Z")) == ["57014"]
+
+
+def test_cancels_may_be_asked_to_come_over_tls(pooler, cluster, certificates):
+    under_test = pooler(client_cancel_tls="require", client_tls_sslmode="allow",
+                        client_tls_cert_file=certificates.certificate("server"), client_tls_key_file=certificates.key("server"))
+    with under_test.peer() as peer:
+        peer.send(SLEEP)
+        running(cluster, 1)
+        cancel(under_test, peer)
+        assert peer.is_quiet(0.3)
+        with under_test.open() as other:
+            other.start_tls(tls_context(certificates.ca))
+            other.send(cancel_request(peer.process, peer.key))
+            assert other.read_to_end() == []
+        assert codes(peer.read_until("Z")) == ["57014"]

@@ -238,6 +238,59 @@ START_TEST(many_addresses_need_no_memory_of_their_own)
 }
 END_TEST
 
+static void miss_all(const struct moat_origin *origin, int count, usec_t now)
+{
+    for (int i = 0; i < count; i++)
+        moat_cancel_missed(moat, origin, now);
+}
+
+START_TEST(who_misses_too_often_is_not_heard_for_a_while)
+{
+    struct moat_origin origin;
+    struct moat_guest *guests[2] = {let_in("192.0.2.1", START, &names[0]),
+                                    let_in("192.0.2.2", START, &names[1])};
+    for (int i = 0; i < MOAT_MISSES_PER_PREFIX; i++) {
+        ck_assert(moat_may_cancel(moat, guests[0], START, &origin));
+        moat_cancel_missed(moat, &origin, START);
+    }
+    ck_assert(!moat_may_cancel(moat, guests[0], START, &origin));
+    ck_assert(moat_may_cancel(moat, guests[0], START + USEC_PER_SEC, &origin));
+    ck_assert(moat_may_cancel(moat, guests[1], START, &origin));
+    uint64_t missed, dropped;
+    moat_cancel_counts(moat, &missed, &dropped);
+    ck_assert_uint_eq(missed, MOAT_MISSES_PER_PREFIX);
+    ck_assert_uint_eq(dropped, 1);
+    leave_all(guests, 2);
+}
+END_TEST
+
+START_TEST(a_miss_counts_when_its_guest_has_gone)
+{
+    struct moat_origin origin;
+    struct moat_guest *guest = let_in("192.0.2.1", START, &names[0]);
+    ck_assert(moat_may_cancel(moat, guest, START, &origin));
+    leave_all(&guest, 1);
+    miss_all(&origin, MOAT_MISSES_PER_PREFIX, START);
+    guest = let_in("192.0.2.1", START, &names[0]);
+    ck_assert(!moat_may_cancel(moat, guest, START, &origin));
+    leave_all(&guest, 1);
+}
+END_TEST
+
+START_TEST(misses_of_many_addresses_have_a_bound_together)
+{
+    struct moat_origin origin = {.family = AF_INET};
+    struct moat_guest *guest = let_in("192.0.2.1", START, &names[0]);
+    for (uint64_t i = 0; i < MOAT_MISSES; i++) {
+        origin.bits = 1 + i;
+        moat_cancel_missed(moat, &origin, START);
+    }
+    ck_assert(!moat_may_cancel(moat, guest, START, &origin));
+    ck_assert(moat_may_cancel(moat, guest, START + USEC_PER_SEC, &origin));
+    leave_all(&guest, 1);
+}
+END_TEST
+
 Suite *suite_client_moat(void)
 {
     Suite *suite = suite_create("client/moat");
@@ -257,6 +310,9 @@ Suite *suite_client_moat(void)
     tcase_add_test(tests, a_proxied_guest_counts_for_its_own_address);
     tcase_add_test(tests, a_stalled_handshake_makes_room_for_another);
     tcase_add_test(tests, many_addresses_need_no_memory_of_their_own);
+    tcase_add_test(tests, who_misses_too_often_is_not_heard_for_a_while);
+    tcase_add_test(tests, a_miss_counts_when_its_guest_has_gone);
+    tcase_add_test(tests, misses_of_many_addresses_have_a_bound_together);
     suite_add_tcase(suite, tests);
     return suite;
 }
