@@ -34,6 +34,7 @@ struct client_shared {
     struct user_cache *user_cache; /* client/user_lookup: what auth_query has said */
     _Atomic uint64_t ids;          /* of clients and servers; next one */
     _Atomic int shutdown;          /* enum shutdown_mode */
+    _Atomic bool is_suspended;     /* SUSPEND: who logs in from now on is held, too */
     uid_t own_uid;
 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_FOR_CLIENTS, SHUTDOWN_WAIT_FOR_SERVERS };
@@ -84,5 +85,10 @@ int client_set_end_user(struct client_set *set, const char *name, uint64_t excep
 bool client_set_end_client(struct client_set *set, uint64_t id, const struct error *why);
 /* Clients of this set that lost their place to newcomers (client/moat) are closed. Any thread. */
 void client_set_look_for_dropped(struct client_set *set);
+/* SUSPEND: nothing is read from logged-in clients (but for the console) until they are let go. */
+void client_set_hold(struct client_set *set);
+void client_set_let_go(struct client_set *set);
+/* How many have unsent output; `close`: those are ended ("suspend_timeout"). */
+int client_set_unsent(struct client_set *set, bool close);
 /* SHUTDOWN WAIT_FOR_SERVERS: clients that wait, or hold no server, are closed as they ask. */
 void client_set_drain(struct client_set *set);

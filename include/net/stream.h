@@ -52,6 +52,8 @@ struct stream_events {
     void (*ready)(struct stream *stream);
 };
 
+enum { STREAM_PAUSED = 1, STREAM_HELD = 2 };
+
 struct stream_output; /* spans of this turn; borrowed from the loop */
 
 struct stream {
@@ -67,7 +69,7 @@ struct stream {
     struct buffer *in;             /* NULL: no bytes */
     struct stream_output *output;  /* NULL: nothing this turn */
     bool is_readable, is_writable; /* sticky */
-    bool is_paused;                /* the owner does not want input */
+    uint8_t pauses;                /* who wants no input: STREAM_PAUSED, STREAM_HELD */
     bool is_lent;                  /* spans of this turn point into `in` */
     bool is_kept;                  /* consumed bytes stay in `in` (stream_keep) */
     bool peer_closed;              /* FIN seen, or writing failed; not yet told */
@@ -165,6 +167,9 @@ void stream_want(struct stream *stream, size_t size);
  * turn, if the FIN was seen before). Resuming offers unread input in the next turn. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
+/* The same by somebody else (an operator's SUSPEND): input comes when neither holds it back. */
+void stream_hold(struct stream *stream);
+void stream_let_go(struct stream *stream);
 
 /* Output, in the order of the calls. False: no memory (the owner closes the stream). */
 bool stream_put(struct stream *stream, const void *data, size_t size); /* copied now */

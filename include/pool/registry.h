@@ -44,6 +44,8 @@ enum registry_verdict registry_pause(struct registry *registry, const char *data
 /* KILL: `database`, or every one that has a pool, is paused; its servers are outdated, and its
  * pools go with their statistics as soon as nobody refers to them. False: no memory. */
 bool registry_kill(struct registry *registry, const char *database);
+/* Is any database paused, or all of them? */
+bool registry_has_paused(struct registry *registry);
 bool registry_is_paused(struct registry *registry, const char *database);
 /* A disabled database takes no new clients. False: no memory. */
 bool registry_disable(struct registry *registry, const char *database, bool disabled);

@@ -52,6 +52,8 @@ void server_set_finish(struct server_set *set); /* closes all */
 void server_set_sweep(struct server_set *set);
 /* KILL: closes those of database `name`, or of all. Their clients have been closed before. */
 void server_set_kill_database(struct server_set *set, const char *name);
+/* How many have unsent output; `close`: those are closed ("suspend_timeout"). */
+int server_set_unsent(struct server_set *set, bool close);
 /* Sends to the worker `worker` of the siblings an order for `pool` (takes over the reference in
  * it): open, give, evict, or refuse waiters. Any order is done at once when it is for this worker.
  */

@@ -14,5 +14,7 @@ acceptor_open(struct workers *workers,
 void acceptor_each(const struct acceptor *acceptor,
                    void (*call)(const struct address *address, int fd, void *argument),
                    void *argument);
+/* SUSPEND: who connects waits in the listen queue. */
+void acceptor_pause(struct acceptor *acceptor, bool paused);
 void acceptor_close_tcp(struct acceptor *acceptor); /* shutdown has begun */
 void acceptor_close(struct acceptor *acceptor);     /* all, and frees; NULL is fine */

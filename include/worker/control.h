@@ -44,6 +44,12 @@ struct control_wait {
     TAILQ_ENTRY(control_wait) link;
 };
 void control_wait(struct workers *workers, struct control_wait *wait);
+/* SUSPEND: `wait` is answered when nothing is left to be sent, or at RESUME. Any worker's thread.
+ */
+enum suspend_verdict { SUSPEND_BEGUN, SUSPEND_ALREADY, SUSPEND_NO_MEMORY };
+enum suspend_verdict control_suspend(struct workers *workers, struct control_wait *wait);
+/* False: nothing is suspended. */
+bool control_end_suspend(struct workers *workers);
 /* Every worker closes at once what is idle and no longer right. Any worker's thread. */
 void control_sweep(struct workers *workers);
 /* USR1 and USR2. Worker 0's thread. */

@@ -25,6 +25,8 @@ struct workers {
     struct acceptor *acceptor;        /* worker 0 */
     struct control *control;          /* worker 0: reload and shutdown */
     struct stats *stats;              /* ticks of worker 0 */
+    struct suspend *suspend;          /* worker 0: SUSPEND */
+    bool has_failed;                  /* the process ends with status 1 */
     TAILQ_HEAD(, control_wait) waits; /* worker 0: who waits for servers to end (control_wait) */
     uint64_t pools_generation;        /* of the configuration whose pools upkeep has made */
     usec_t start_time;

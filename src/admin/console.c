@@ -71,12 +71,17 @@ static void wait_done(struct control_wait *wait)
     console_go_on(session);
 }
 
-void console_wait(struct console_session *session, const char *tag)
+void console_prepare_wait(struct console_session *session, const char *tag)
 {
-    console_begin_wait(session);
     session->wait_tag = tag;
     session->wait.done = wait_done;
     session->wait.loop = session->client->set->loop;
+}
+
+void console_wait(struct console_session *session, const char *tag)
+{
+    console_begin_wait(session);
+    console_prepare_wait(session, tag);
     control_wait(session->workers, &session->wait);
 }
 
@@ -152,9 +157,8 @@ static const struct {
     const char *word;
     void (*run)(struct console_session *session, const struct command *command, const char *query);
 } orders[] = {
-    {"RELOAD", console_reload},
-    {"SET", console_set},
-    {"SHUTDOWN", run_shutdown},
+    {"RELOAD", console_reload},           {"SET", console_set},
+    {"SUSPEND", console_suspend},         {"SHUTDOWN", run_shutdown},
     {"KILL_CLIENT", console_kill_client},
 };
 
@@ -162,7 +166,7 @@ static const struct {
 static void (*find_order(const struct command *command))(struct console_session *,
                                                          const struct command *, const char *)
 {
-    bool takes_none = strcmp(command->word, "RELOAD") == 0;
+    bool takes_none = strcmp(command->word, "RELOAD") == 0 || strcmp(command->word, "SUSPEND") == 0;
     if (takes_none && command->argument[0])
         return NULL;
     if (command->is_kill_user)

@@ -33,7 +33,8 @@ void console_kill_database(struct console_session *session, const char *database
 {
     struct registry *registry = session->workers->shared.registry;
     const struct kill_order order = {.kind = KILL_DATABASE, .name = database};
-    if (!database && registry_is_paused(registry, NULL))
+    if (!database &&
+        (registry_is_paused(registry, NULL) || atomic_load(&session->workers->shared.is_suspended)))
         console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "already suspended/paused");
     else if (!registry_kill(registry, database))
         console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");

@@ -33,10 +33,43 @@ static void wait_for_servers(struct console_session *session, const char *databa
     console_wait(session, tag);
 }
 
+static bool is_suspended(const struct console_session *session)
+{
+    return atomic_load(&session->workers->shared.is_suspended);
+}
+
+void console_suspend(struct console_session *session, const struct command *command,
+                     const char *query)
+{
+    (void)command;
+    (void)query;
+    log_info(NULL, "SUSPEND command issued");
+    if (is_suspended(session) || registry_is_paused(registry_of(session), NULL)) {
+        refuse(session, "already suspended/paused");
+        return;
+    }
+    if (registry_has_paused(registry_of(session))) {
+        refuse(session, "cannot suspend with paused databases");
+        return;
+    }
+    console_prepare_wait(session, "SUSPEND");
+    switch (control_suspend(session->workers, &session->wait)) {
+    case SUSPEND_BEGUN:
+        console_begin_wait(session);
+        break;
+    case SUSPEND_ALREADY:
+        refuse(session, "already suspended/paused");
+        break;
+    case SUSPEND_NO_MEMORY:
+        console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+        break;
+    }
+}
+
 static void pause_pools(struct console_session *session, const char *database)
 {
     enum registry_verdict verdict = REGISTRY_ALREADY;
-    if (!database || !registry_is_paused(registry_of(session), NULL))
+    if (!is_suspended(session) && (!database || !registry_is_paused(registry_of(session), NULL)))
         verdict = registry_pause(registry_of(session), database, true);
     switch (verdict) {
     case REGISTRY_DONE:
@@ -56,6 +89,8 @@ static void resume_pools(struct console_session *session, const char *database)
     char text[128];
     if (atomic_load(&session->workers->shared.shutdown) != SHUTDOWN_NO) {
         refuse(session, "pooler is shutting down");
+    } else if (!database && control_end_suspend(session->workers)) {
+        console_tag(session, "RESUME");
     } else if (registry_pause(registry_of(session), database, false) == REGISTRY_DONE) {
         console_tag(session, "RESUME");
     } else if (database) {

@@ -48,6 +48,8 @@ struct console_session {
 
 /* orders: an operator's commands that concern databases. */
 bool console_order_is_known(const char *word);
+void console_suspend(struct console_session *session, const struct command *command,
+                     const char *query);
 void console_order(struct console_session *session, const struct command *command,
                    const char *query);
 
@@ -89,7 +91,9 @@ void console_begin_wait(struct console_session *session);
 bool console_end_wait(struct console_session *session);
 /* Behind the answer: takes what was asked meanwhile. */
 void console_go_on(struct console_session *session);
-/* The wait's end is answered with `tag`; until then no further command is taken. */
+/* Fills session->wait: its end is answered with `tag`. */
+void console_prepare_wait(struct console_session *session, const char *tag);
+/* Waits for session->wait, and is answered with `tag`. */
 void console_wait(struct console_session *session, const char *tag);
 
 /* A SHOW word: what it reports, and who writes the rows. */

@@ -61,9 +61,10 @@ static void write_state(struct console_session *session, const struct report *re
 {
     static const struct column columns[] = {COLUMN_TEXT("key"), COLUMN_TEXT("value")};
     bool is_paused = registry_is_paused(session->workers->shared.registry, NULL);
-    const char *const rows[][2] = {{"active", is_paused ? "no" : "yes"},
+    bool is_suspended = atomic_load(&session->workers->shared.is_suspended);
+    const char *const rows[][2] = {{"active", is_paused || is_suspended ? "no" : "yes"},
                                    {"paused", is_paused ? "yes" : "no"},
-                                   {"suspended", "no"}};
+                                   {"suspended", is_suspended ? "yes" : "no"}};
     (void)report;
     build_row_description(out, columns, COLUMN_COUNT(columns));
     for (size_t i = 0; i < COLUMN_COUNT(rows); i++) {
@@ -301,6 +302,7 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tKILL USER <user>"
                  "\n\tKILL_CLIENT <client_id>"
                  "\n\tSET key = arg"
+                 "\n\tSUSPEND"
                  "\n\tWAIT_CLOSE [<db>]"
                  "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]");
 }

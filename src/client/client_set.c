@@ -111,6 +111,40 @@ bool client_set_end_client(struct client_set *set, uint64_t id, const struct err
     return false;
 }
 
+void client_set_hold(struct client_set *set)
+{
+    struct client *client;
+
+    TAILQ_FOREACH (client, &set->clients, link)
+        if (is_logged_in(client) && client->state != CLIENT_CONSOLE)
+            stream_hold(&client->stream);
+}
+
+void client_set_let_go(struct client_set *set)
+{
+    struct client *client;
+
+    TAILQ_FOREACH (client, &set->clients, link)
+        stream_let_go(&client->stream);
+}
+
+int client_set_unsent(struct client_set *set, bool close)
+{
+    struct client *client, *next;
+    int unsent = 0;
+
+    for (client = TAILQ_FIRST(&set->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (!is_logged_in(client) || client->state == CLIENT_CONSOLE ||
+            stream_is_flushed(&client->stream))
+            continue;
+        unsent++;
+        if (close)
+            client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "suspend_timeout");
+    }
+    return unsent;
+}
+
 void client_set_drain(struct client_set *set)
 {
     struct error why;

@@ -534,7 +534,9 @@ void requests_start(struct client *client)
     client->grant_task.run = requests_grant_task;
     if (client->state != CLIENT_ACTIVE)
         client_move_state(client, CLIENT_IDLE);
-    if (stream_input(&client->stream).size > 0)
+    if (atomic_load(&client->set->shared->is_suspended))
+        stream_hold(&client->stream); /* offers what is there when it is let go */
+    else if (stream_input(&client->stream).size > 0)
         requests_process(client);
 }
 

@@ -50,6 +50,8 @@ static bool count_names(struct client *client)
     bool reached;
 
     config_effective(client->set->config, client->database, NULL, client->user, &effective);
+    if (client->login->is_console) /* counted, and let in all the same */
+        effective.max_db_client_connections = effective.max_user_client_connections = 0;
     client->database_count = client_count_database(counts, client->database_name,
                                                    effective.max_db_client_connections, &reached);
     if (client->database_count == NULL)
@@ -507,6 +509,8 @@ static void enter_console(struct client *client)
     struct bytes out;
 
     client->database = config_find_database(client->set->config, client->database_name);
+    if (!count_names(client))
+        return;
     client_move_state(client, CLIENT_CONSOLE);
     client->stream.events = &console_events;
     begin_answer(client, &out);

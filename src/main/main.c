@@ -77,7 +77,7 @@ static int serve(const struct command_line *line, const struct config *config,
                  workers->count);
         workers_run(workers);
         process_pidfile_remove(pidfile);
-        status = EXIT_SUCCESS;
+        status = workers->has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     endpoint_close(endpoint);
     workers_destroy(workers);

@@ -9,6 +9,17 @@ static bool is_shutting_down(struct workers *workers)
     return atomic_load(&workers->shared.shutdown) != SHUTDOWN_NO;
 }
 
+/* Neither half of a takeover goes on by itself. */
+static bool is_in_suspend(struct workers *workers)
+{
+    if (!atomic_load(&workers->shared.is_suspended))
+        return false;
+    log_fatal("suspend was in progress, going down immediately");
+    workers->has_failed = true;
+    control_shutdown(workers, SHUTDOWN_NO, true);
+    return true;
+}
+
 static void on_hup(int number, void *argument)
 {
     (void)number;
@@ -20,6 +31,8 @@ static void on_term(int number, void *argument)
 {
     struct workers *workers = argument;
     (void)number;
+    if (is_in_suspend(workers))
+        return;
     bool again = is_shutting_down(workers);
     log_info(NULL, again ? "got SIGTERM while shutting down, fast exit"
                          : "got SIGTERM, shutting down, waiting for all clients disconnect");
@@ -30,6 +43,8 @@ static void on_int(int number, void *argument)
 {
     struct workers *workers = argument;
     (void)number;
+    if (is_in_suspend(workers))
+        return;
     bool again = is_shutting_down(workers);
     log_info(NULL,
              again

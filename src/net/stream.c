@@ -208,25 +208,47 @@ void stream_want(struct stream *stream, size_t size)
 {
     /* A quarter of what the indexes can count: no caller's limit comes near. */
     stream->in_wanted = size < UINT32_MAX / 4 ? (uint32_t)size : UINT32_MAX / 4;
-    if (stream->is_readable && !stream->is_paused)
+    if (stream->is_readable && !stream->pauses)
+        loop_again(stream->loop, &stream->again_task);
+}
+
+static void stop_input(struct stream *stream, uint8_t who)
+{
+    stream->pauses |= who;
+    if (stream->peer_closed && !stream->closed_told)
+        loop_again(stream->loop, &stream->again_task);
+}
+
+static void start_input(struct stream *stream, uint8_t who)
+{
+    if (!(stream->pauses & who))
+        return;
+    stream->pauses &= (uint8_t)~who;
+    if (stream->pauses)
+        return;
+    stream->must_offer = stream_unread(stream) > 0;
+    if (stream->must_offer || stream->is_readable || stream->peer_closed)
         loop_again(stream->loop, &stream->again_task);
 }
 
 void stream_pause(struct stream *stream)
 {
-    stream->is_paused = true;
-    if (stream->peer_closed && !stream->closed_told)
-        loop_again(stream->loop, &stream->again_task);
+    stop_input(stream, STREAM_PAUSED);
 }
 
 void stream_resume(struct stream *stream)
 {
-    if (!stream->is_paused)
-        return;
-    stream->is_paused = false;
-    stream->must_offer = stream_unread(stream) > 0;
-    if (stream->must_offer || stream->is_readable || stream->peer_closed)
-        loop_again(stream->loop, &stream->again_task);
+    start_input(stream, STREAM_PAUSED);
+}
+
+void stream_hold(struct stream *stream)
+{
+    stop_input(stream, STREAM_HELD);
+}
+
+void stream_let_go(struct stream *stream)
+{
+    start_input(stream, STREAM_HELD);
 }
 
 void stream_detach(struct stream *stream)

@@ -241,10 +241,10 @@ static void go_on_reading(struct stream *stream, enum transport_verdict verdict)
             tell_eof(stream);
     } else if (stream_is_starting(stream)) {
         loop_again(stream->loop, &stream->again_task);
-    } else if (stream->is_readable && stream->is_lent && !stream->is_paused) {
+    } else if (stream->is_readable && stream->is_lent && !stream->pauses) {
         /* Output of this turn points into the buffer: it has room again in the next. */
         loop_again(stream->loop, &stream->again_task);
-    } else if (stream->is_paused || (stream->is_readable && !has_room(stream))) {
+    } else if (stream->pauses || (stream->is_readable && !has_room(stream))) {
         if (stream->peer_closed)
             look_for_end(stream);
         else if (stream->is_readable)
@@ -261,7 +261,7 @@ static void take_input(struct stream *stream)
     enum transport_verdict verdict = TRANSPORT_WANT_READ; /* not asked */
     uint64_t before = stream->received;
 
-    if (stream->is_paused) {
+    if (stream->pauses) {
         look_for_end(stream);
         return;
     }

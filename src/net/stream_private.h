@@ -38,7 +38,7 @@ static inline void stream_take_off(struct stream *stream, size_t size)
     stream->in_wanted = 0;
     if (stream->in_start == stream->in_end && !stream_needs_input(stream) && stream->in != NULL)
         stream_return_input(stream);
-    if (stream->is_readable && !stream->is_paused)
+    if (stream->is_readable && !stream->pauses)
         loop_again(stream->loop, &stream->again_task);
 }
 

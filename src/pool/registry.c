@@ -351,6 +351,18 @@ bool registry_kill(struct registry *registry, const char *database)
     return ok;
 }
 
+bool registry_has_paused(struct registry *registry)
+{
+    struct database_state *state, *next;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    bool has = registry->is_paused;
+    HASH_ITER (hh, registry->states, state, next)
+        has = has || state->is_paused;
+    (void)pthread_mutex_unlock(&registry->mutex);
+    return has;
+}
+
 bool registry_is_paused(struct registry *registry, const char *database)
 {
     (void)pthread_mutex_lock(&registry->mutex);

@@ -197,6 +197,21 @@ void server_set_kill_database(struct server_set *set, const char *name)
     }
 }
 
+int server_set_unsent(struct server_set *set, bool close)
+{
+    struct server *server, *next;
+    int unsent = 0;
+    for (server = TAILQ_FIRST(&set->servers); server; server = next) {
+        next = TAILQ_NEXT(server, link);
+        if (server->login || server->state == SERVER_CLOSING || stream_is_flushed(&server->stream))
+            continue;
+        unsent++;
+        if (close)
+            server_close(server, "suspend_timeout", NULL);
+    }
+    return unsent;
+}
+
 /* -- orders to other workers
  * -----------------------------------------------------------------------------------------------
  */

@@ -323,6 +323,12 @@ void acceptor_each(const struct acceptor *acceptor,
              argument);
 }
 
+void acceptor_pause(struct acceptor *acceptor, bool paused)
+{
+    for (int i = 0; i < acceptor->count; i++)
+        (paused ? listener_pause : listener_resume)(acceptor->listeners[i]);
+}
+
 void acceptor_close_tcp(struct acceptor *acceptor)
 {
     int kept = 0;

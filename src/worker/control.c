@@ -392,6 +392,7 @@ static void shut_down(struct control *control, enum shutdown_mode mode, bool at_
         loop_stop(workers->array[0].loop);
         return;
     }
+    control_end_suspend(workers); /* else those who are held would never leave */
     atomic_store(&workers->shared.shutdown, mode);
     acceptor_close_tcp(workers->acceptor);
     if (mode == SHUTDOWN_WAIT_FOR_SERVERS)

@@ -62,6 +62,7 @@ static void often(void *argument)
     reconsider_pools(workers);
     fill_pools(workers);
     waits_look(workers, false);
+    suspend_look(workers);
     control_look(workers);
 }
 

@@ -14,6 +14,12 @@ static void tell(struct mail *mail, struct loop *loop)
     wait->done(wait);
 }
 
+void control_wait_answer(struct control_wait *wait)
+{
+    wait->mail.deliver = tell;
+    loop_post(wait->loop, &wait->mail);
+}
+
 static bool is_over(struct workers *workers, const struct control_wait *wait)
 {
     struct registry *registry = workers->shared.registry;
@@ -31,12 +37,10 @@ void waits_look(struct workers *workers, bool at_end)
         if (!at_end && !is_over(workers, wait))
             continue;
         TAILQ_REMOVE(&workers->waits, wait, link);
-        if (at_end) {
+        if (at_end)
             wait->done(wait);
-        } else {
-            wait->mail.deliver = tell;
-            loop_post(wait->loop, &wait->mail);
-        }
+        else
+            control_wait_answer(wait);
     }
 }
 
@@ -57,7 +61,8 @@ void control_wait(struct workers *workers, struct control_wait *wait)
 
 void control_pause_signal(struct workers *workers)
 {
-    if (registry_pause(workers->shared.registry, NULL, true) != REGISTRY_DONE) {
+    if (atomic_load(&workers->shared.is_suspended) ||
+        registry_pause(workers->shared.registry, NULL, true) != REGISTRY_DONE) {
         log_info(NULL, "got SIGUSR1, but already paused/suspended");
         return;
     }
@@ -69,6 +74,8 @@ void control_resume_signal(struct workers *workers)
 {
     if (atomic_load(&workers->shared.shutdown) != SHUTDOWN_NO)
         log_info(NULL, "got SIGUSR2 while shutting down, ignoring");
+    else if (control_end_suspend(workers))
+        log_info(NULL, "got SIGUSR2, continuing from SUSPEND");
     else if (registry_pause(workers->shared.registry, NULL, false) != REGISTRY_DONE)
         log_info(NULL, "got SIGUSR2, but not paused/suspended");
     else

@@ -27,6 +27,12 @@ void service_manager_status(const char *text);
 void control_look(struct workers *workers);
 /* control: the process ends: no reload begins or is published from here on. */
 void control_end(struct control *control);
+/* suspend: an operator's SUSPEND; suspend_look goes on with it from time to time. */
+struct suspend *suspend_create(struct workers *workers);
+void suspend_destroy(struct suspend *suspend);
+void suspend_look(struct workers *workers);
+/* waits: calls `done` on the loop of who waits. */
+void control_wait_answer(struct control_wait *wait);
 /* waits: answers those whose condition holds. `at_end`: all. */
 void waits_look(struct workers *workers, bool at_end);
 /* stats: takes a tick when stats_period is over. */

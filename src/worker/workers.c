@@ -126,7 +126,9 @@ struct workers *workers_create(const struct config *config, struct tls_ticket_ke
                          config->settings.dns_nxdomain_ttl);
         TAILQ_INIT(&workers->waits);
         workers->control = control_create(workers);
-        workers->acceptor = workers->control ? acceptor_open(workers, error) : NULL;
+        workers->suspend = suspend_create(workers);
+        workers->acceptor =
+            workers->control && workers->suspend ? acceptor_open(workers, error) : NULL;
     }
     if (!workers->acceptor || !upkeep_start(workers)) {
         workers_destroy(workers);
@@ -228,6 +230,7 @@ void workers_destroy(struct workers *workers)
     acceptor_close(workers->acceptor);
     finish_sets(workers);
     waits_look(workers, true);
+    suspend_destroy(workers->suspend);
     control_destroy(workers->control);
     scram_cache_destroy(workers->shared.scram_cache);
     user_cache_destroy(workers->shared.user_cache);

@@ -102,6 +102,15 @@ def test_totals_and_memory_have_pgbouncers_rows(console):
     assert all(int(row["memtotal"]) == int(row["size"]) * (int(row["used"]) + int(row["free"])) for row in rows.values())
 
 
+def test_console_sessions_are_counted(pooler):
+    under_test = pooler(max_db_client_connections=1, max_user_client_connections=1)
+    with under_test.peer("admin", "pgbouncer") as console, under_test.peer("admin", "pgbouncer"):
+        pool = next(row for row in ask_console(console, "SHOW POOLS").rows if row["database"] == "pgbouncer")
+        assert pool["cl_active"] == "2"
+        database = next(row for row in ask_console(console, "SHOW DATABASES").rows if row["name"] == "pgbouncer")
+        assert database["current_client_connections"] == "2"
+
+
 def test_sockets_have_those_in_login_too(pooler, worker_threads):
     under_test = pooler(worker_threads=worker_threads)
     with under_test.peer() as idle, under_test.peer() as busy, under_test.open() as fresh:

@@ -51,7 +51,7 @@ static void side_input(struct stream *stream)
     struct side *side = side_of(stream);
 
     side->inputs++;
-    ck_assert(!stream->is_paused && !stream->is_closed && side->closed == 0);
+    ck_assert(!stream->pauses && !stream->is_closed && side->closed == 0);
     if (side->on_input != NULL)
         side->on_input(side);
     else if (!side->leaves_input)
