@@ -16,7 +16,7 @@ enum command_verdict {
 struct command {
     char word[COMMAND_WORD_MAX];         /* upper case: "SHOW", "RELOAD", ... */
     char argument[COMMAND_ARGUMENT_MAX]; /* case kept; "" when there is none; of SET: the key */
-    char value[COMMAND_VALUE_MAX];       /* of SET; the user of KILL USER */
+    char value[COMMAND_VALUE_MAX];       /* of SET; the third word of KILL USER, SHOW WHY */
     bool is_set, is_kill_user;
 };
 

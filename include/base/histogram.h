@@ -21,6 +21,28 @@ static inline void histogram_add(struct histogram *histogram, usec_t time)
     histogram->counts[bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1]++;
 }
 
+/* How many there are. */
+static inline uint64_t histogram_count(const struct histogram *histogram)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        count += histogram->counts[i];
+    return count;
+}
+
+/* The bucket that holds the time which `thousandths` of all do not exceed; -1: there is none. */
+static inline int histogram_quantile(const struct histogram *histogram, unsigned thousandths)
+{
+    uint64_t count = histogram_count(histogram), seen = 0;
+    uint64_t wanted = (count * thousandths + 999) / 1000;
+    for (int i = 0; count > 0 && i < HISTOGRAM_BUCKETS; i++) {
+        seen += histogram->counts[i];
+        if (seen >= wanted)
+            return i;
+    }
+    return -1;
+}
+
 /* The longest time of a bucket but the last, which has no bound. */
 static inline usec_t histogram_bound(int bucket)
 {

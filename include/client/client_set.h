@@ -61,6 +61,7 @@ struct client_set {
     struct client *by_key;      /* table by cancel key */
     struct startup_findings findings;
     int count;
+    struct tally errors;    /* that clients were told by us */
     bool is_finished;       /* who arrives now is closed at once */
     struct mail place_mail; /* somebody here lost its place: client_set_look_for_dropped */
     _Atomic bool place_mail_is_posted;

@@ -1,6 +1,7 @@
 /* server_set: the servers of one worker, and what they share. That worker's thread. */
 #pragma once
 #include "auth/key_cache.h"
+#include "base/tally.h"
 #include "net/resolver.h"
 #include "server/server.h"
 
@@ -38,6 +39,7 @@ struct server_set {
         lookup_deadlines;
     uint64_t moves; /* servers that came from other workers */
     uint64_t opened;
+    struct tally errors; /* that servers said, and logins that failed */
     struct side_cancels cancels, waiting_cancels;
     int cancels_under_way; /* length of the first list */
     struct lookups lookups;

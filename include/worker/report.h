@@ -6,6 +6,7 @@
  * loop that asked. Nobody walks another worker's lists.
  */
 #pragma once
+#include "base/tally.h"
 #include "worker/workers.h"
 
 enum report_kind {
@@ -15,7 +16,12 @@ enum report_kind {
     REPORT_SOCKETS, /* listening sockets, clients (also those in login) and servers */
     REPORT_STATS,
     REPORT_DATABASES,
-    REPORT_LISTS
+    REPORT_LISTS,
+    REPORT_WORKERS,
+    REPORT_ERRORS,
+    REPORT_CLIENT,  /* the one with `client_id`: `subject` */
+    REPORT_HOLDERS, /* who has the servers of `pool`, and how many of its waiters are before
+                       `subject` */
 };
 
 #define REPORT_SETTINGS 4
@@ -43,6 +49,31 @@ struct report_connection {
     char settings[REPORT_SETTINGS][24]; /* client_encoding, standard_conforming_strings, DateStyle,
                                            TimeZone of a client */
 };
+/* One worker (SHOW WORKERS). */
+struct report_worker {
+    int clients, servers, buffers_lent, buffers_free;
+    uint64_t turns, idle_wakeups, servers_opened, servers_moved_in;
+    int64_t lag; /* microseconds that it took to come to the question */
+    size_t statement_bytes;
+};
+/* A client, as far as SHOW WHY is about it. */
+struct report_subject {
+    bool is_found;
+    uint64_t id;
+    char state[24], user[128], database[64];
+    int64_t wait, query; /* microseconds that it waits, and that its query has taken; 0: none */
+    int64_t wait_start;  /* on the monotonic clock */
+    uint64_t server_id;
+    struct pool *pool; /* a reference; NULL: none */
+};
+/* A server of the pool that a client waits for, and who has it. */
+struct report_holder {
+    uint64_t server_id, client_id; /* client 0: nobody */
+    char state[24], user[128], application_name[64];
+    int remote_pid;
+    bool is_in_transaction;
+    int64_t query, xact; /* microseconds that they have taken */
+};
 struct report_pool {
     char database[64], user[128];
     int clients_active, clients_waiting, cancels_active, cancels_waiting;
@@ -69,7 +100,20 @@ struct report {
     size_t count;
     int free_clients, used_clients, login_clients, free_servers, used_servers; /* LISTS */
     int server_statements, buffers_lent, buffers_free;
+    struct report_worker *workers_rows;          /* WORKERS: one for each */
+    struct tally *client_errors, *server_errors; /* ERRORS */
+    struct report_subject subject;               /* CLIENT, HOLDERS */
+    struct report_holder *holders;               /* HOLDERS: count of them */
+    int waiting_before;
 };
+/* What CLIENT and HOLDERS are about. */
+struct report_question {
+    uint64_t client_id;
+    const struct report_subject *subject;
+};
+struct report *report_ask(struct workers *workers, struct loop *loop, enum report_kind kind,
+                          const struct report_question *question,
+                          void (*done)(struct report *, void *), void *argument);
 struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind,
                             void (*done)(struct report *, void *), void *argument);
 void report_destroy(struct report *report);

@@ -89,13 +89,20 @@ static enum command_verdict parse_set(const char *at, struct command *command)
     return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
 }
 
-/* The one command of three words. */
-static enum command_verdict parse_kill_user(const char *at, struct command *command)
+/* The commands of three words: KILL USER name, SHOW WHY id. */
+static bool takes_a_third(const struct command *command)
+{
+    bool is_kill = strcmp(command->word, "KILL") == 0;
+    return strcasecmp(command->argument, is_kill ? "USER" : "WHY") == 0 &&
+           (is_kill || strcmp(command->word, "SHOW") == 0);
+}
+
+static enum command_verdict parse_third(const char *at, struct command *command)
 {
     enum command_verdict verdict = take_word(&at, command->value, sizeof(command->value));
     if (verdict != COMMAND_OK)
         return verdict;
-    command->is_kill_user = true;
+    command->is_kill_user = strcmp(command->word, "KILL") == 0;
     return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
 }
 
@@ -122,7 +129,5 @@ enum command_verdict command_parse(const char *text, struct command *command)
     if (is_at_end(text))
         return COMMAND_OK;
     skip_space(&text);
-    if (strcmp(command->word, "KILL") == 0 && strcasecmp(command->argument, "USER") == 0)
-        return parse_kill_user(text, command);
-    return COMMAND_INVALID;
+    return takes_a_third(command) ? parse_third(text, command) : COMMAND_INVALID;
 }

@@ -92,7 +92,7 @@ void console_wait(struct console_session *session, const char *tag)
 static const struct show *find_show(const char *word)
 {
     static const struct show *const parts[] = {show_basic, show_connections, show_inside,
-                                               show_pools, show_stats};
+                                               show_own,   show_pools,       show_stats};
     for (size_t i = 0; i < COLUMN_COUNT(parts); i++)
         for (const struct show *show = parts[i]; show->word; show++)
             if (strcasecmp(show->word, word) == 0)
@@ -117,6 +117,11 @@ static void run_show(struct console_session *session, const struct command *comm
     }
     if (show->needs_admin && !session->client->is_admin) {
         console_error(session, SQLSTATE_PROTOCOL_VIOLATION, "admin access needed");
+        return;
+    }
+    if (show->ask) {
+        session->show = show;
+        show->ask(session, command);
         return;
     }
     if (!show->needs_report) {

@@ -101,11 +101,13 @@ struct show {
     const char *word;
     bool needs_report, needs_admin;
     enum report_kind kind;
+    /* Of SHOW WHY: instead of the report's kind, it asks step by step, then calls console_table. */
+    void (*ask)(struct console_session *session, const struct command *command);
     void (*write)(struct console_session *session, const struct report *report, struct bytes *out);
 };
 
 /* Each file's part of the list of words; ends with a NULL word. */
-extern const struct show show_basic[], show_connections[], show_inside[], show_pools[],
+extern const struct show show_basic[], show_connections[], show_inside[], show_own[], show_pools[],
     show_stats[];
 
 void cell_text(struct bytes *out, const char *text); /* NULL: SQL NULL */

@@ -29,6 +29,7 @@ bool notice_error(struct client *client, const char *severity, const struct erro
     struct bytes out = bytes_over(memory, sizeof(memory));
 
     build_error(&out, severity, error);
+    tally_add(&client->set->errors, error->sqlstate, error->message);
     return bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
 }
 

@@ -298,6 +298,7 @@ static enum take take_error(struct walk *walk, const struct message *message)
     struct error_response error;
     if (!error_response_read(message->body, &error))
         return unasked(walk);
+    tally_add(&server->set->errors, error.sqlstate, "");
     if (tells_of_stale_statement(&error)) {
         server_statements_mark_stale(&server->statements);
         if (may_repeat(walk))

@@ -48,6 +48,7 @@ static void fail(struct server *server, enum pool_failure failure, const char *r
     struct pool *pool = pool_acquire_reference(server->member.pool);
     bool is_current =
         pool_member_is_current(&server->member); /* else it says nothing of what holds now */
+    tally_add(&set->errors, error->sqlstate, reason);
     if (failure != POOL_FAILURE_LOGIN &&
         server->database->load_balance_hosts == LOAD_BALANCE_DISABLE)
         server_set_note(set, pool)->host++;

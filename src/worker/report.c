@@ -150,6 +150,12 @@ static void fill(struct report_part *part)
     case REPORT_STATS:
         fill_pools(part);
         break;
+    case REPORT_WORKERS:
+    case REPORT_ERRORS:
+    case REPORT_CLIENT:
+    case REPORT_HOLDERS:
+        report_inside(part, &part->of->report);
+        break;
     case REPORT_LISTS:
     case REPORT_DATABASES:
         count_things(part);
@@ -249,6 +255,8 @@ static void merge(struct report_of *of)
         report->buffers_lent += of->parts[i].buffers_lent;
         report->buffers_free += of->parts[i].buffers_free;
     }
+    if (!report->failed)
+        report_inside_merge(report, of->parts, workers);
     report->login_clients = client_counts_logging_in_now(report->workers->shared.counts);
     if (report->failed)
         return;
@@ -284,6 +292,13 @@ static void answer(struct mail *mail, struct loop *loop)
 struct report *report_start(struct workers *workers, struct loop *loop, enum report_kind kind,
                             void (*done)(struct report *, void *), void *argument)
 {
+    return report_ask(workers, loop, kind, NULL, done, argument);
+}
+
+struct report *report_ask(struct workers *workers, struct loop *loop, enum report_kind kind,
+                          const struct report_question *question,
+                          void (*done)(struct report *, void *), void *argument)
+{
     size_t count = (size_t)workers->count;
     struct report_of *of = memory_zalloc(sizeof(*of) + count * sizeof(of->parts[0]));
     if (!of)
@@ -292,11 +307,19 @@ struct report *report_start(struct workers *workers, struct loop *loop, enum rep
         .kind = kind, .workers = workers, .loop = loop, .done = done, .argument = argument};
     if (kind == REPORT_POOLS || kind == REPORT_STATS)
         of->report.failed = !take_pools(of, workers->shared.registry);
+    if (question)
+        of->report.subject = question->subject ? *question->subject
+                                               : (struct report_subject){.id = question->client_id};
+    if (of->report.subject.pool)
+        pool_acquire_reference(of->report.subject.pool);
     atomic_store(&of->left, workers->count);
     for (int i = 0; i < workers->count; i++) {
         struct report_part *part = &of->parts[i];
-        *part = (struct report_part){
-            .of = of, .workers = workers, .worker = &workers->array[i], .mail.deliver = answer};
+        *part = (struct report_part){.of = of,
+                                     .workers = workers,
+                                     .worker = &workers->array[i],
+                                     .asked_at = clock_monotonic(),
+                                     .mail.deliver = answer};
         loop_post(workers->array[i].loop, &part->mail);
     }
     return &of->report;
@@ -308,7 +331,14 @@ void report_destroy(struct report *report)
     for (int i = 0; i < report->workers->count; i++) {
         memory_free(of->parts[i].connections);
         memory_free(of->parts[i].pools);
+        report_inside_finish(&of->parts[i]);
     }
+    if (report->subject.pool)
+        pool_release_reference(report->subject.pool);
+    memory_free(report->workers_rows);
+    memory_free(report->client_errors);
+    memory_free(report->server_errors);
+    memory_free(report->holders);
     for (size_t i = 0; i < of->pool_count; i++)
         pool_release_reference(of->pools[i]);
     memory_free(of->pools);

@@ -15,9 +15,21 @@ struct report_part {
     struct report_pool *pools; /* in the order of `of->pools` */
     int used_clients, free_servers, used_servers, server_statements;
     int buffers_lent, buffers_free;
+    usec_t asked_at; /* on the monotonic clock */
+    struct report_worker row;
+    struct tally *client_errors, *server_errors;
+    struct report_subject subject;
+    struct report_holder *holders;
+    size_t holder_count, holder_capacity;
+    int waiting_before;
     bool failed;
 };
 
 /* Adds the rows of this worker's clients, servers, or both (and of the listening sockets, which are
  * worker 0's). */
 void report_connections(struct report_part *part, enum report_kind kind);
+
+/* report_inside: what SHOW WORKERS, ERRORS and WHY are made of. */
+void report_inside(struct report_part *part, const struct report *report);
+void report_inside_merge(struct report *report, const struct report_part *parts, int count);
+void report_inside_finish(struct report_part *part);
