@@ -294,6 +294,34 @@ static bool open_unix(struct acceptor *acceptor, struct error *error)
     return open_one(acceptor, &address, error);
 }
 
+/* Sockets that the service manager listens on (sd_listen_fds(3)): they stay open while pgweir is
+ * restarted, so that nobody is refused. COMPAT 6.5. */
+static bool adopt_sockets(struct acceptor *acceptor, int count, struct error *error)
+{
+    const struct settings *settings = &acceptor->workers->config->settings;
+    char text[ADDRESS_TEXT_MAX];
+    for (int i = 0; i < count; i++) {
+        int fd = SERVICE_MANAGER_FIRST_SOCKET + i;
+        if (acceptor->count == LISTENERS_MAX)
+            return error_set(error, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                             "more than %d sockets passed from service manager", LISTENERS_MAX);
+        log_info(NULL, "socket passed from service manager (fd %d)", fd);
+        struct listener *listener =
+            listener_adopt(acceptor->workers->array[0].loop, fd, accepted, acceptor, error);
+        if (!listener)
+            return false;
+        acceptor->listeners[acceptor->count++] = listener;
+        address_listen_text(listener_address(listener), text, sizeof(text));
+        log_info(NULL, "listening on %s", text);
+    }
+    if (settings->listen_addr && *settings->listen_addr)
+        log_warning(NULL, "sockets passed from service manager, cf_listen_addr ignored");
+    if (settings->unix_socket_dir && *settings->unix_socket_dir &&
+        strcmp(settings->unix_socket_dir, "/tmp") != 0)
+        log_warning(NULL, "sockets passed from service manager, cf_unix_socket_dir ignored");
+    return true;
+}
+
 struct acceptor *acceptor_open(struct workers *workers, struct error *error)
 {
     struct acceptor *acceptor = memory_zalloc(sizeof(*acceptor));
@@ -304,7 +332,9 @@ struct acceptor *acceptor_open(struct workers *workers, struct error *error)
     acceptor->workers = workers;
     acceptor->generation = workers->config->generation;
     descriptors_share(workers);
-    bool ok = open_tcp(acceptor, error) && open_unix(acceptor, error);
+    int passed = service_manager_sockets();
+    bool ok = passed > 0 ? adopt_sockets(acceptor, passed, error)
+                         : open_tcp(acceptor, error) && open_unix(acceptor, error);
     if (ok && acceptor->count == 0)
         ok = error_set(error, SQLSTATE_CONFIG_FILE_ERROR, "nowhere to listen on");
     if (!ok) {

@@ -4,6 +4,12 @@
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 
+int service_manager_sockets(void)
+{
+    int count = sd_listen_fds(1);
+    return count > 0 ? count : 0;
+}
+
 void service_manager_ready(void)
 {
     sd_notify(0, "READY=1");
@@ -24,6 +30,11 @@ void service_manager_status(const char *text)
     sd_notifyf(0, "STATUS=%s", text);
 }
 #else
+int service_manager_sockets(void)
+{
+    return 0;
+}
+
 void service_manager_ready(void) {}
 
 void service_manager_stopping(void) {}

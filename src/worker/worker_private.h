@@ -9,6 +9,9 @@
 /* upkeep: periodic work of worker 0 (and sweeps that it sends to the others). */
 bool upkeep_start(struct workers *workers);
 
+/* changes: a line for each setting that differs; secrets without their values. */
+void changes_log(const struct config *from, const struct config *to);
+
 /* stats: the two last ticks. */
 struct stats *stats_create(struct workers *workers);
 void stats_destroy(struct stats *stats);
@@ -18,6 +21,9 @@ void stats_destroy(struct stats *stats);
 void descriptors_share(struct workers *workers);
 
 /* service_manager: sd_notify where it is built in. */
+/* How many listening sockets it passed, from SERVICE_MANAGER_FIRST_SOCKET on; once. */
+#define SERVICE_MANAGER_FIRST_SOCKET 3
+int service_manager_sockets(void);
 void service_manager_ready(void);
 void service_manager_stopping(void);
 void service_manager_reloading(void);
