@@ -6,9 +6,10 @@
  * ("C-0x...: database/user@address: "). log_write never blocks: it formats into a slot of a fixed
  * ring; when the ring is full the line is dropped and counted, and the count is written when there
  * is room again. A line is one line: control bytes and what is not UTF-8 are escaped (\n, \t, \r,
- * \xNN); it is cut at LOG_LINE_MAX. A stderr that does not take bytes holds up file and syslog for
- * one second, then is left behind until it does. Before log_start() and after log_stop() lines are
- * written directly to stderr (not if it was to be quiet).
+ * \xNN); it is cut at LOG_LINE_MAX. Of equal lines in a row the first LOG_REPEATS_SHOWN are written
+ * and the others counted ("last message repeated N times"). A stderr that does not take bytes holds
+ * up file and syslog for one second, then is left behind until it does. Before log_start() and
+ * after log_stop() lines are written directly to stderr (not if it was to be quiet).
  *
  * Thread: log_write any; log_start, log_stop the main one, while no other thread logs. This module
  * owns the only file-scope variables that change after start-up.
@@ -22,8 +23,9 @@
 #error "<syslog.h> and base/log.h cannot be included together"
 #endif
 
-#define LOG_LINE_MAX   1024
-#define LOG_RING_LINES 1024
+#define LOG_LINE_MAX      1024
+#define LOG_RING_LINES    1024
+#define LOG_REPEATS_SHOWN 3
 
 enum log_level { LOG_FATAL, LOG_ERROR, LOG_WARNING, LOG_LOG, LOG_DEBUG, LOG_NOISE };
 
@@ -38,6 +40,7 @@ struct log_settings {
     bool quiet;  /* nothing to stderr */
     /* NULL or empty: none. Opened for append, and again at each log_configure(). */
     const char *logfile;
+    bool json; /* stderr and file: an object a line (syslog gets the text) */
     bool syslog;
     const char *syslog_ident, *syslog_facility;
 };

@@ -120,6 +120,7 @@ struct client {
     void (*cancel_done)(void *argument);
     void *cancel_argument;
     usec_t connect_time, request_time, query_start, xact_start, wait_start;
+    usec_t waited; /* before the server that it has, or had, was there; for log_min_duration */
     struct effective effective; /* what holds for it, of the snapshot with this generation */
     uint64_t effective_generation;
 };

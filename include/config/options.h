@@ -25,8 +25,10 @@ enum option_type {
     OPTION_DISCONNECT_MODE,
     OPTION_CHANNEL_BINDING,
     OPTION_SESSION_STATE,
-    OPTION_CANCEL_TLS
+    OPTION_CANCEL_TLS,
+    OPTION_LOG_FORMAT
 };
+enum option_state { OPTION_BUILT, OPTION_NOT_YET, OPTION_NO_USE };
 enum option_changes { OPTION_RELOAD, OPTION_FILE, OPTION_START };
 
 #define OPTION_ANY INT64_MIN /* as lowest or highest: no bound but the type's */
@@ -38,7 +40,7 @@ struct config_option {
     const char *unit;
     int64_t lowest, highest;
     enum option_changes changes;
-    bool is_built; /* false: without effect so far */
+    enum option_state state;
     const char *help;
     size_t offset; /* in struct settings */
 };

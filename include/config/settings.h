@@ -27,6 +27,7 @@ enum auth_type {
 
 enum channel_binding { CHANNEL_BINDING_DISABLE, CHANNEL_BINDING_PREFER, CHANNEL_BINDING_REQUIRE };
 enum cancel_tls { CANCEL_TLS_ALLOW, CANCEL_TLS_REQUIRE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
 #define SETTING_TYPE_INT             int
@@ -39,6 +40,7 @@ enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NE
 #define SETTING_TYPE_POOL_MODE       enum pool_mode
 #define SETTING_TYPE_AUTH_TYPE       enum auth_type
 #define SETTING_TYPE_TLS_MODE        enum tls_mode
+#define SETTING_TYPE_LOG_FORMAT      enum log_format
 #define SETTING_TYPE_DISCONNECT_MODE enum cancel_on_disconnect
 #define SETTING_TYPE_CHANNEL_BINDING enum channel_binding
 #define SETTING_TYPE_SESSION_STATE   enum session_state
@@ -59,6 +61,7 @@ struct settings {
 #undef SETTING_TYPE_POOL_MODE
 #undef SETTING_TYPE_AUTH_TYPE
 #undef SETTING_TYPE_TLS_MODE
+#undef SETTING_TYPE_LOG_FORMAT
 #undef SETTING_TYPE_DISCONNECT_MODE
 #undef SETTING_TYPE_CHANNEL_BINDING
 #undef SETTING_TYPE_SESSION_STATE

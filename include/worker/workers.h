@@ -29,6 +29,7 @@ struct workers {
     bool has_failed;                  /* the process ends with status 1 */
     TAILQ_HEAD(, control_wait) waits; /* worker 0: who waits for servers to end (control_wait) */
     uint64_t pools_generation;        /* of the configuration whose pools upkeep has made */
+    const char *version;              /* the first line of --version; a literal */
     usec_t start_time;
     int verbose;   /* -v, counted: the least that a reload leaves */
     bool is_quiet; /* -q: holds over reloads */

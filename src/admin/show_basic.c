@@ -51,9 +51,8 @@ static void one_cell(struct bytes *out, const char *name, const char *value)
 static void write_version(struct console_session *session, const struct report *report,
                           struct bytes *out)
 {
-    (void)session;
     (void)report;
-    one_cell(out, "version", "PgBouncer 1.25.2 (pgweir " PGWEIR_VERSION ")");
+    one_cell(out, "version", session->workers->version);
 }
 
 static void write_state(struct console_session *session, const struct report *report,

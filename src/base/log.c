@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -158,13 +159,16 @@ static bool dequeue(struct line *line)
     return true;
 }
 
-static void sleep_until_woken(void)
+/* `briefly`: a second at most. */
+static void sleep_until_woken(bool briefly)
 {
+    struct pollfd wake = {.fd = state.wake, .events = POLLIN};
     uint64_t count;
 
     atomic_store(&state.is_sleeping, true);
     if (!slot_is_filled() && atomic_load(&state.stop_deadline) == 0 &&
-        atomic_load(&state.new_sinks) == NULL)
+        atomic_load(&state.new_sinks) == NULL &&
+        (!briefly || poll(&wake, 1, REPORT_USEC / USEC_PER_MSEC) > 0))
         while (read(state.wake, &count, sizeof(count)) < 0 && errno == EINTR) {
         }
     atomic_store(&state.is_sleeping, false);
@@ -180,10 +184,44 @@ static void take_new_sinks(struct log_sinks **sinks)
     *sinks = newer;
 }
 
-static void write_line(struct log_sinks *sinks, const struct line *line)
+/* Equal lines in a row. */
+struct repeats {
+    struct line last;
+    unsigned times; /* that it was not written */
+    unsigned shown; /* that it was */
+};
+
+static void write_text(struct log_sinks *sinks, enum log_level level, usec_t when, const char *text)
 {
-    if (!log_sinks_write(sinks, (int)line->level, line->when, line->text, &state.stop_deadline))
+    if (!log_sinks_write(sinks, (int)level, when, text, &state.stop_deadline))
         atomic_fetch_add_explicit(&state.dropped, 1, memory_order_relaxed);
+}
+
+static void tell_repeats(struct log_sinks *sinks, struct repeats *repeats)
+{
+    char text[64];
+
+    if (repeats->times == 0)
+        return;
+    snprintf(text, sizeof(text), "last message repeated %u times", repeats->times);
+    write_text(sinks, repeats->last.level, repeats->last.when, text);
+    repeats->times = 0;
+}
+
+static void write_line(struct log_sinks *sinks, struct repeats *repeats, const struct line *line)
+{
+    bool is_same =
+        repeats->last.level == line->level && strcmp(repeats->last.text, line->text) == 0;
+
+    if (is_same && repeats->shown >= LOG_REPEATS_SHOWN) {
+        repeats->times++;
+        repeats->last.when = line->when;
+        return;
+    }
+    tell_repeats(sinks, repeats);
+    repeats->shown = is_same ? repeats->shown + 1 : 1;
+    repeats->last = *line;
+    write_text(sinks, line->level, line->when, line->text);
 }
 
 /* Says how many lines were lost since the last time. Not counted itself when it is lost too. */
@@ -230,13 +268,14 @@ static void *run(void *argument)
     struct log_sinks *sinks = argument;
     unsigned generation = sinks->generation;
     struct loss loss = {.reported = sinks->dropped_before, .when = clock_monotonic()};
+    struct repeats repeats = {.times = 0};
     struct line line;
 
     for (;;) {
         take_new_sinks(&sinks);
         bool had_line = dequeue(&line);
         if (had_line)
-            write_line(sinks, &line);
+            write_line(sinks, &repeats, &line);
         if (!had_line || loss_is_due(&loss))
             report_loss(sinks, &loss);
         if (is_left_behind(generation) || stop_is_overdue())
@@ -244,8 +283,11 @@ static void *run(void *argument)
         if (!had_line && atomic_load(&state.stop_deadline) != 0)
             break;
         if (!had_line)
-            sleep_until_woken();
+            sleep_until_woken(repeats.times > 0);
+        if (repeats.times > 0 && clock_realtime() - repeats.last.when >= REPORT_USEC)
+            tell_repeats(sinks, &repeats);
     }
+    tell_repeats(sinks, &repeats);
     log_sinks_close(sinks);
     return NULL;
 }

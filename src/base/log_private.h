@@ -12,9 +12,10 @@
 
 #include "base/clock.h"
 
-/* Room for a text of LOG_LINE_MAX with time, process and level in front and a line break behind. It
- * stays under PIPE_BUF, so that a line reaches a pipe whole or not at all. */
-#define LOG_OUTPUT_MAX 1280
+/* Room for a text of LOG_LINE_MAX with time, process and level in front and a line break behind, in
+ * JSON too, where a byte may become two. It stays under PIPE_BUF, so that a line reaches a pipe
+ * whole or not at all. */
+#define LOG_OUTPUT_MAX 2560
 
 /* Escapes control bytes and what is not UTF-8 from `from` into `to`; cut where it does not fit,
  * never inside an escape or a character. Returns the length; `to` gets a zero byte. */
@@ -27,11 +28,15 @@ size_t log_make_text(char *to, size_t to_size, const char *subject, const char *
 /* A line as COMPAT 8.1 has it, line break included. Returns its length. */
 size_t log_make_line(char *to, size_t to_size, usec_t when, const char *level, const char *text);
 
+/* The same as a JSON object: time (UTC, RFC 3339), level, pid, connection and subject (of lines
+ * about a client or server), message. */
+size_t log_make_json(char *to, size_t to_size, usec_t when, const char *level, const char *text);
+
 /* Where lines go. Made by log_configure()'s thread, then used and freed by the log thread alone. */
 struct log_sinks {
     int file;              /* -1: none */
     bool keeps_older_file; /* the new one could not be opened: take over the older sinks' */
-    bool to_stderr, is_journal;
+    bool to_stderr, is_journal, is_json;
     bool stderr_is_stalled; /* found so last time: no more patience with it while others wait */
     bool to_syslog, has_opened_syslog;
     int facility;

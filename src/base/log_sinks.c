@@ -57,6 +57,7 @@ struct log_sinks *log_sinks_open(const struct log_settings *settings, int *file_
     sinks->keeps_older_file = *file_error != 0;
     sinks->to_stderr = !settings->quiet;
     sinks->is_journal = stderr_is_journal();
+    sinks->is_json = settings->json;
     sinks->to_syslog = settings->syslog;
     sinks->facility =
         log_syslog_facility(is_named(settings->syslog_facility) ? settings->syslog_facility : "");
@@ -157,7 +158,8 @@ bool log_sinks_write(struct log_sinks *sinks, int level, usec_t when, const char
 {
     char line[LOG_OUTPUT_MAX];
     size_t mark = put_priority(line, sizeof(line), sinks->is_journal, level);
-    size_t size = log_make_line(line + mark, sizeof(line) - mark, when, level_names[level], text);
+    size_t size = (sinks->is_json ? log_make_json : log_make_line)(line + mark, sizeof(line) - mark,
+                                                                   when, level_names[level], text);
     bool taken = true;
 
     if (sinks->to_syslog && level <= LOG_LOG)

@@ -99,3 +99,65 @@ size_t log_make_line(char *to, size_t to_size, usec_t when, const char *level, c
                           (int)getpid(), level, text);
     return length > 0 && (size_t)length < to_size ? (size_t)length : to_size - 1;
 }
+
+/* What log_escape has made: valid UTF-8 without control bytes. Cut where it does not fit, at a
+ * character. */
+static size_t put_json(char *to, size_t to_size, const char *text, size_t text_size)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < text_size; i++) {
+        bool is_special = text[i] == '"' || text[i] == '\\';
+        if (length + is_special + 1 > to_size) {
+            while (length > 0 && is_continuation((unsigned char)text[i]) && i > 0) {
+                i--;
+                length--;
+            }
+            break;
+        }
+        if (is_special)
+            to[length++] = '\\';
+        to[length++] = text[i];
+    }
+    return length;
+}
+
+/* "C-0x1234: db/user@address message": where the parts of a prefix end; 0: there is none. */
+static size_t prefix_size(const char *text, size_t *connection_size)
+{
+    if ((text[0] != 'C' && text[0] != 'S') || strncmp(text + 1, "-0x", 3) != 0)
+        return 0;
+    const char *colon = strchr(text, ':');
+    const char *end = colon != NULL && colon[1] == ' ' ? strchr(colon + 2, ' ') : NULL;
+    if (end == NULL)
+        return 0;
+    *connection_size = (size_t)(colon - text);
+    return (size_t)(end - text);
+}
+
+size_t log_make_json(char *to, size_t to_size, usec_t when, const char *level, const char *text)
+{
+    time_t second = (time_t)(when / USEC_PER_SEC);
+    int millisecond = (int)(when % USEC_PER_SEC / USEC_PER_MSEC);
+    size_t connection = 0, prefix = prefix_size(text, &connection), end = to_size - 4;
+    char date[32];
+    struct tm utc;
+
+    gmtime_r(&second, &utc);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+    int head = snprintf(to, to_size, "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"pid\":%d,", date,
+                        millisecond, level, (int)getpid());
+    size_t length = (size_t)head;
+    if (prefix > 0) {
+        length += (size_t)snprintf(to + length, to_size - length,
+                                   "\"connection\":\"%.*s\",\"subject\":\"", (int)connection, text);
+        length += put_json(to + length, end - length - 16, text + connection + 2,
+                           prefix - connection - 2);
+        length += (size_t)snprintf(to + length, to_size - length, "\",");
+        text += prefix + 1;
+    }
+    length += (size_t)snprintf(to + length, to_size - length, "\"message\":\"");
+    length += put_json(to + length, end - length, text, strlen(text));
+    memcpy(to + length, "\"}\n", 4);
+    return length + 3;
+}

@@ -241,6 +241,7 @@ void attach_granted(struct pool_waiter *waiter, struct pool_member *member)
     usec_t waited = now_of(client) - client->wait_start;
     struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
     if (take(client, server)) {
+        client->waited = waited;
         stats->wait_time += (uint64_t)waited;
         histogram_add(&stats->waits, waited);
     } else {
@@ -412,6 +413,9 @@ static void end_request(struct client *client, const struct ledger *ledger)
     usec_t now = now_of(client);
     if (client->is_in_request && ledger_is_empty(ledger)) {
         client->is_in_request = false;
+        usec_t limit = client->set->config->settings.log_min_duration;
+        if (limit > 0)
+            notice_duration(client, now - client->query_start, limit);
         stats->query_time += (uint64_t)(now - client->query_start);
         histogram_add(&stats->queries_took, now - client->query_start);
     }

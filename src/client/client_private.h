@@ -176,4 +176,6 @@ void notice_refused_setting(struct client *client, const struct startup_choice *
 /* "TLS handshake error: ...", what was wrong with a SCRAM message. */
 void notice_text(struct client *client, enum log_level level, const char *text);
 void notice_closing(struct client *client, const char *reason);
+/* log_min_duration: a query has taken so long. */
+void notice_duration(struct client *client, usec_t took, usec_t limit);
 void notice_pooler_error(struct client *client, const char *text);

@@ -132,3 +132,18 @@ void notice_pooler_error(struct client *client, const char *text)
     if (client->set->config->settings.log_pooler_errors && may_log(&limit))
         log_warning(&client->subject, "pooler error: %s", text);
 }
+
+void notice_duration(struct client *client, usec_t took, usec_t limit)
+{
+    static struct log_limit lines;
+    usec_t waited = client->waited < took ? client->waited : took;
+
+    client->waited = 0; /* the next query of its transaction finds the server there */
+    if (took <= limit || !may_log(&lines))
+        return;
+    log_info(&client->subject,
+             "duration: %lld.%03lld ms, waited: %lld.%03lld ms, server: %lld.%03lld ms",
+             (long long)took / 1000, (long long)took % 1000, (long long)waited / 1000,
+             (long long)waited % 1000, (long long)(took - waited) / 1000,
+             (long long)(took - waited) % 1000);
+}

@@ -194,7 +194,7 @@ void config_each_not_honoured(const struct config *config, void (*call)(const ch
     for (int i = 0; i < config_option_count; i++) {
         const struct config_option *option = &config_options[i];
 
-        if (!option->is_built && !settings_is_default(&config->settings, option))
+        if (option->state != OPTION_BUILT && !settings_is_default(&config->settings, option))
             call(option->name, argument);
     }
     each_entry_key(config->tables, &database_keys, &found);

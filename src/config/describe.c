@@ -74,8 +74,10 @@ static void write_default(FILE *out, const struct config_option *option)
         (void)fputs("; read at start only", out);
     else if (option->changes == OPTION_FILE)
         (void)fputs("; not to be changed by SET", out);
-    if (!option->is_built)
+    if (option->state == OPTION_NOT_YET)
         (void)fputs("; accepted, but without effect so far", out);
+    else if (option->state == OPTION_NO_USE)
+        (void)fputs("; accepted, and without effect", out);
     (void)fputs(".\n", out);
 }
 

@@ -14,30 +14,31 @@
 /* The words of options.def. */
 #define NONE    NULL
 #define ANY     OPTION_ANY
-#define BUILT   true
-#define NOT_YET false
+#define BUILT   OPTION_BUILT
+#define NOT_YET OPTION_NOT_YET
+#define NO_USE  OPTION_NO_USE
 
 const struct config_option config_options[] = {
-#define OPTION(name, type, default_text, unit, lowest, highest, changes, is_built, help)           \
+#define OPTION(name, type, default_text, unit, lowest, highest, changes, state, help)              \
     {#name,   OPTION_##type,    default_text, unit, lowest,                                        \
-     highest, OPTION_##changes, is_built,     help, offsetof(struct settings, name)},
+     highest, OPTION_##changes, state,        help, offsetof(struct settings, name)},
 #include "config/options.def"
 };
 const int config_option_count = (int)(sizeof config_options / sizeof *config_options);
 
 static const struct entry_key database_key_table[] = {
 #define DATABASE_OPTION(name, field, type, is_built, help)                                         \
-    {#name, ENTRY_##type, is_built, help, offsetof(struct database_entry, field)},
+    {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct database_entry, field)},
 #include "config/options.def"
 };
 static const struct entry_key user_key_table[] = {
 #define USER_OPTION(name, field, type, is_built, help)                                             \
-    {#name, ENTRY_##type, is_built, help, offsetof(struct user_entry, field)},
+    {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct user_entry, field)},
 #include "config/options.def"
 };
 static const struct entry_key peer_key_table[] = {
 #define PEER_OPTION(name, field, type, is_built, help)                                             \
-    {#name, ENTRY_##type, is_built, help, offsetof(struct peer_entry, field)},
+    {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct peer_entry, field)},
 #include "config/options.def"
 };
 
@@ -64,6 +65,7 @@ static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer
 static const char *const cancel_tls_names[] = {"allow", "require", NULL};
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
 static const char *const channel_binding_names[] = {"disable", "prefer", "require", NULL};
+static const char *const log_format_names[] = {"text", "json", NULL};
 
 static int find_name(const char *const *names, const char *name)
 {
@@ -299,6 +301,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, disconnect_mode_names, text, error);
     case OPTION_CHANNEL_BINDING:
         return set_name(value, channel_binding_names, text, error);
+    case OPTION_LOG_FORMAT:
+        return set_name(value, log_format_names, text, error);
     case OPTION_STRING:
     case OPTION_SECRET:
     case OPTION_WORDS:
@@ -399,6 +403,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return disconnect_mode_names[*(const enum cancel_on_disconnect *)value];
     case OPTION_CHANNEL_BINDING:
         return channel_binding_names[*(const enum channel_binding *)value];
+    case OPTION_LOG_FORMAT:
+        return log_format_names[*(const enum log_format *)value];
     case OPTION_SECRET:
         return **(const char *const *)value != '\0' ? "****" : "";
     default:

@@ -8,6 +8,7 @@
 #include "auth/crypto.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "config/options.h"
 #include "http/endpoint.h"
 #include "main_private.h"
 #include "net/loop.h"
@@ -20,6 +21,7 @@ static bool start_log(const struct config *config, const struct command_line *li
         .verbose = settings->verbose > line->verbose ? settings->verbose : line->verbose,
         .quiet = line->quiet || line->daemon,
         .logfile = settings->logfile,
+        .json = settings->log_format == LOG_FORMAT_JSON,
         .syslog = settings->syslog != 0,
         .syslog_ident = settings->syslog_ident,
         .syslog_facility = settings->syslog_facility,
@@ -36,8 +38,12 @@ static void say_all(const struct config_problems *problems, enum log_level level
 
 static void say_not_honoured(const char *key, void *argument)
 {
+    const struct config_option *option = config_option_find(key);
     (void)argument;
-    log_warning(NULL, "%s is known but has no effect yet", key);
+    if (option && option->state == OPTION_NO_USE)
+        log_warning(NULL, "%s is known and has no effect: %s", key, option->help);
+    else
+        log_warning(NULL, "%s is known but has no effect yet", key);
 }
 
 static const struct config *load(const struct command_line *line, struct tls_ticket_keys *keys,
@@ -66,6 +72,7 @@ static int serve(const struct command_line *line, const struct config *config,
     }
     workers->is_quiet = line->quiet || line->daemon;
     workers->verbose = line->verbose;
+    workers->version = command_line_version(program);
     int status = EXIT_FAILURE;
     struct endpoint *endpoint = NULL;
     if (!endpoint_open(workers, &endpoint, &error)) {

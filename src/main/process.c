@@ -39,7 +39,8 @@ bool process_switch_user(const char *name)
         return false;
     if (getuid() != 0 && geteuid() != 0)
         return true;
-    log_fatal("pgweir (like PgBouncer) should not run as root: name a user with -u or `user`");
+    log_fatal(
+        "PgBouncer should not run as root: name another user with -u, or with the setting user");
     return false;
 }
 

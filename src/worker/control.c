@@ -71,7 +71,9 @@ static void load(struct offload_job *job)
 {
     struct control *control = (struct control *)((char *)job - offsetof(struct control, job));
     atomic_store(&control->helper_is_at_work, true);
-    const struct config_load_request request = {.file = control->previous->file,
+    const char *file = control->previous->settings.conffile;
+    const struct config_load_request request = {.file =
+                                                    file && *file ? file : control->previous->file,
                                                 .ticket_keys = control->workers->ticket_keys,
                                                 .previous = control->previous};
     control->loaded =
@@ -216,6 +218,7 @@ static void configure_log(const struct workers *workers, const struct config *co
         .verbose = settings->verbose > workers->verbose ? settings->verbose : workers->verbose,
         .quiet = workers->is_quiet,
         .logfile = settings->logfile,
+        .json = settings->log_format == LOG_FORMAT_JSON,
         .syslog = settings->syslog != 0,
         .syslog_ident = settings->syslog_ident,
         .syslog_facility = settings->syslog_facility,
@@ -242,6 +245,7 @@ static bool publish(struct control *control)
     resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
                      config->settings.dns_nxdomain_ttl);
     configure_log(workers, config);
+    changes_log(workers->config, config);
     config_release(workers->config);
     workers->config = config;
     control->loaded = NULL;

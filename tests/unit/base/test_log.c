@@ -120,6 +120,57 @@ START_TEST(the_thread_writes_to_stderr_and_file_alike)
 }
 END_TEST
 
+START_TEST(json_is_an_object_a_line_with_the_subject_apart)
+{
+    struct log_subject subject = {.prefix = "C-0x1f: d\"b/us\\er@127.0.0.1:5"};
+    int process;
+
+    ck_assert(log_start(&(struct log_settings){.logfile = path, .quiet = true, .json = true}));
+    log_warning(&subject, "closing because: \"%s\"", "a\nb");
+    log_info(NULL, "C-0x is no prefix");
+    log_stop();
+    const char *text = read_file();
+    ck_assert_int_eq(sscanf(text,
+                            "{\"time\":\"%*d-%*d-%*dT%*d:%*d:%*d.%*dZ\",\"level\":\"WARNING\","
+                            "\"pid\":%d,\"connection\"",
+                            &process),
+                     1);
+    ck_assert_ptr_nonnull(
+        strstr(text, ",\"connection\":\"C-0x1f\",\"subject\":\"d\\\"b/us\\\\er@127.0.0.1:5\","
+                     "\"message\":\"closing because: \\\"a\\\\nb\\\"\"}\n{"));
+    ck_assert_ptr_nonnull(strstr(text, ",\"message\":\"C-0x is no prefix\"}\n"));
+}
+END_TEST
+
+START_TEST(a_long_json_line_is_cut_and_closed)
+{
+    char long_text[LOG_LINE_MAX + 100];
+
+    memset(long_text, '"', sizeof(long_text) - 1);
+    long_text[sizeof(long_text) - 1] = 0;
+    ck_assert(log_start(&(struct log_settings){.logfile = path, .quiet = true, .json = true}));
+    log_info(NULL, "%s", long_text);
+    log_stop();
+    const char *text = read_file();
+    ck_assert_str_eq(text + strlen(text) - 5, "\\\"\"}\n");
+    ck_assert_uint_eq(count(text, "\n"), 1);
+}
+END_TEST
+
+START_TEST(equal_lines_in_a_row_are_counted)
+{
+    ck_assert(log_start(&(struct log_settings){.logfile = path, .quiet = true}));
+    for (int i = 0; i < 50; i++)
+        log_info(NULL, "the same");
+    log_info(NULL, "another");
+    log_info(NULL, "the same");
+    log_stop();
+    const char *text = read_file();
+    ck_assert_uint_eq(count(text, "LOG the same\n"), LOG_REPEATS_SHOWN + 1);
+    ck_assert_ptr_nonnull(strstr(text, "LOG last message repeated 47 times\n"));
+}
+END_TEST
+
 START_TEST(quiet_keeps_stderr_empty)
 {
     ck_assert(log_start(&(struct log_settings){.logfile = path, .quiet = true}));
@@ -367,6 +418,9 @@ Suite *suite_base_log(void)
     tcase_add_checked_fixture(thread, redirect_stderr, remove_file);
     tcase_add_test(thread, the_thread_writes_to_stderr_and_file_alike);
     tcase_add_test(thread, quiet_keeps_stderr_empty);
+    tcase_add_test(thread, json_is_an_object_a_line_with_the_subject_apart);
+    tcase_add_test(thread, a_long_json_line_is_cut_and_closed);
+    tcase_add_test(thread, equal_lines_in_a_row_are_counted);
     tcase_add_test(thread, the_file_is_opened_again_at_a_configuration);
     tcase_add_test(thread, a_file_that_cannot_be_opened_again_leaves_the_older_one);
     tcase_add_test(thread, a_start_without_its_file_is_refused_on_stderr);
