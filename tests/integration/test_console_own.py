@@ -77,7 +77,7 @@ def test_why_of_a_server_that_refuses_logins(pooler, cluster):
     peer = under_test.open()
 
     def log_in():
-        with contextlib.suppress(Closed, OSError):  # never to its end
+        with contextlib.suppress(Closed, Refused, OSError):  # never to its end
             peer.login("alice", "alice-secret", "app")
 
     threading.Thread(target=log_in, daemon=True).start()
