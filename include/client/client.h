@@ -81,6 +81,7 @@ struct client {
 
     uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */
     uint32_t unnamed_count; /* the number of its last unnamed Parse */
+    uint32_t unnamed_now;   /* the number of what the unit that is read has last made of it */
     uint32_t unnamed_unit;  /* the Sync unit, plus one, in which the server's is made or found to be
                                its own */
     struct unnamed_parse *unnamed_kept[2]; /* of src/client/unnamed; NULL: none */
@@ -111,10 +112,11 @@ struct client {
     uint32_t told_lost;  /* kinds of session state of which it knows that they are lost: enum
                             session_kind */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
-    uint32_t unnamed_touches;  /* what its unnamed statement would touch */
-    uint32_t unit;             /* number of the Sync unit that is being read */
-    uint32_t delta_unit;       /* unit of the last statement delta */
-    uint32_t deallocates_unit; /* the Sync unit, plus one, in which an unnamed Parse takes names */
+    uint32_t unnamed_touches;   /* what its unnamed statement would touch */
+    uint32_t unit;              /* number of the Sync unit that is being read */
+    uint32_t delta_unit;        /* unit of the last statement delta */
+    uint32_t parses_of_its_own; /* of texts that are not shared */
+    uint32_t deallocates_unit;  /* the Sync unit, plus one, in which an unnamed Parse takes names */
     char deallocates[QUERY_NAME_SIZE]; /* which; "": all */
     /* A cancel that waits until the head of the ledger is the client's. NULL: none. */
     void (*cancel_done)(void *argument);
@@ -202,6 +204,8 @@ void replication_finish(struct client *client); /* frees client->replication; id
 
 /* client/unnamed: forgets what was kept. */
 void unnamed_finish(struct client *client);
+/* Its unnamed statement is shared, and has this name on servers. */
+bool unnamed_is_called(const struct client *client, const char *server_name);
 
 /* client/statement_limits: the error that statement_limit_refuse provoked has come. */
 void statement_limit_tell(struct client *client, uint8_t limit);

@@ -71,6 +71,9 @@ enum {
     LEDGER_UNNAMED_UNKNOWN, /* none, or some other client's */
     LEDGER_UNNAMED_FIRST,
 };
+/* In the number of one that the server holds under a name of ours: what it has as its unnamed
+ * statement stays as it is. */
+#define LEDGER_UNNAMED_SHARED 0x80000000u
 
 struct ledger {
     struct ledger_entry entries[LEDGER_ENTRIES];
@@ -108,7 +111,8 @@ void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_act
                    uint8_t answer, void *tag);
 
 /* The message that was expected last is about the unnamed statement: a Parse (its number), or a
- * Close (NONE). What the client asked itself counts for the client, too. */
+ * Close (NONE). What the client asked itself counts for the client, too. To be called at once: a
+ * made-up answer may have had its turn already. */
 void ledger_note_unnamed(struct ledger *ledger, uint32_t unnamed);
 /* Something owed may still change what is known of the unnamed statement. */
 bool ledger_unnamed_is_open(const struct ledger *ledger);

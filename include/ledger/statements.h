@@ -43,6 +43,9 @@ struct statement_table {
 struct shared_statement *statement_acquire(struct statement_table *table, const char *query,
                                            struct span types, uint16_t type_count,
                                            uint64_t settings);
+/* Its literals may say "now", "today", ...: each Parse of it has a value of its own, so that it
+ * must not be shared. In doubt it is so. */
+bool statement_keeps_time(const char *query);
 void statement_release(struct statement_table *table, struct shared_statement *statement);
 void statement_table_finish(struct statement_table *table);
 

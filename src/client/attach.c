@@ -476,6 +476,8 @@ static const char *client_name(struct server *server, const void *tag, const cha
     const struct statement_delta *delta = tag;
     if (delta && delta->kind == DELTA_CALLED)
         return delta->name;
+    if (unnamed_is_called(client, server_name))
+        return "";
     return client_statements_name_of(&client->statements, server_name);
 }
 

@@ -120,7 +120,7 @@ static bool make_held(struct request_walk *walk, const struct shared_statement *
 
 /* A ParseComplete may be made up only where the state at that point is known and is not 'E'
  * (MECHANISMS §3.2). */
-static bool success_is_certain(const struct client *client)
+bool prepared_success_is_certain(const struct client *client)
 {
     const struct ledger *ledger = &client->server->ledger;
     return ledger->syncs == 0 && ledger->status != 'E';
@@ -144,7 +144,7 @@ static bool parse_held(struct request_walk *walk, struct shared_statement *state
                        struct statement_delta *delta)
 {
     struct client *client = walk->client;
-    if (success_is_certain(client)) {
+    if (prepared_success_is_certain(client)) {
         expect(client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', delta);
         return true;
     }
@@ -199,15 +199,61 @@ static enum take define(struct request_walk *walk, const struct message *message
     return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
 }
 
+uint64_t prepared_settings(const struct client *client)
+{
+    return wanted_parameters_statement_hash(&client->wanted, client->set->shared->parameter_names) +
+           (client->profile ? client->profile->statement_hash : 0);
+}
+
+/* Held already: its answer is made up. Else it is parsed under our name. */
+static bool send_shared(struct request_walk *walk, const struct shared_statement *statement)
+{
+    struct client *client = walk->client;
+    struct server_statements *held = &client->server->statements;
+    const struct server_statement *found = server_statements_find(held, statement);
+    if (found && !found->is_stale) {
+        expect(client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
+        return true;
+    }
+    if (found && !close_taken(walk, server_statements_take(held, statement)))
+        return false;
+    struct statement_delta *delta = server_statements_define(held, statement);
+    if (!delta) {
+        no_memory(walk);
+        return false;
+    }
+    if (!evict(walk, server_statements_find(held, statement)) || !put_parse(walk, statement)) {
+        statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
+        return false;
+    }
+    count_for_client(client, delta);
+    expect(client, LEDGER_PARSE, LEDGER_FORWARD, 0, delta);
+    return true;
+}
+
+enum take prepared_parse_shared(struct request_walk *walk, const struct message *message,
+                                const struct shared_statement *statement, uint32_t unnamed)
+{
+    struct client *client = walk->client;
+    pool_stats(client->pool, client->set->worker)->client_parses++;
+    if (!send_shared(walk, statement))
+        return TAKE_STOP;
+    ledger_note_unnamed(&client->server->ledger, unnamed);
+    if (!request_drop(walk, message->size))
+        return TAKE_STOP;
+    hear_settled(client);
+    return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
+}
+
 static enum take parse_whole(struct request_walk *walk, const struct message *message)
 {
     struct client *client = walk->client;
     struct parse_message parse;
     if (!parse_message_read(message->body, &parse))
         return malformed(walk);
-    uint64_t settings =
-        wanted_parameters_statement_hash(&client->wanted, client->set->shared->parameter_names) +
-        (client->profile ? client->profile->statement_hash : 0);
+    uint64_t settings = prepared_settings(client);
+    if (statement_keeps_time(parse.query)) /* shared with nobody, not even its client */
+        settings += client->id << 32 | ++client->parses_of_its_own;
     struct shared_statement *statement = statement_acquire(&client->set->statements, parse.query,
                                                            parse.types, parse.type_count, settings);
     if (!statement)
@@ -254,21 +300,11 @@ static const char *name_for_server(const struct client_statement *named, const c
     return is_ours ? "PGBOUNCER" : name;
 }
 
-static enum take bind_named(struct request_walk *walk, const struct message *message,
-                            const struct bind_message *bind)
+/* The message with that name of its statement. */
+static enum take bind_as(struct request_walk *walk, const struct message *message,
+                         const struct bind_message *bind, const char *name)
 {
     struct client *client = walk->client;
-    const struct client_statement *named =
-        client_statements_find(&client->statements, bind->statement);
-    const char *name = name_for_server(named, bind->statement);
-    if (named) {
-        pool_stats(client->pool, client->set->worker)->binds++;
-        session_touch(client, named->statement->touches);
-        if (!make_held(walk, named->statement))
-            return TAKE_STOP;
-    }
-    if (name == bind->statement)
-        return request_forward_expecting(walk, message, LEDGER_BIND);
     size_t portal = strlen(bind->portal) + 1;
     size_t names = portal + strlen(bind->statement) + 1;
     uint8_t memory[8];
@@ -288,6 +324,31 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     return TAKE_NEXT;
 }
 
+static enum take bind_named(struct request_walk *walk, const struct message *message,
+                            const struct bind_message *bind)
+{
+    const struct client_statement *named =
+        client_statements_find(&walk->client->statements, bind->statement);
+    const char *name = name_for_server(named, bind->statement);
+    if (named)
+        return prepared_bind_shared(walk, message, bind, named->statement);
+    if (name == bind->statement)
+        return request_forward_expecting(walk, message, LEDGER_BIND);
+    return bind_as(walk, message, bind, name);
+}
+
+enum take prepared_bind_shared(struct request_walk *walk, const struct message *message,
+                               const struct bind_message *bind,
+                               const struct shared_statement *statement)
+{
+    struct client *client = walk->client;
+    pool_stats(client->pool, client->set->worker)->binds++;
+    session_touch(client, statement->touches);
+    if (!make_held(walk, statement))
+        return TAKE_STOP;
+    return bind_as(walk, message, bind, statement->name);
+}
+
 enum take prepared_bind(struct request_walk *walk, const struct message *message)
 {
     struct bind_message bind;
@@ -296,12 +357,24 @@ enum take prepared_bind(struct request_walk *walk, const struct message *message
     if (!bind_message_read(message->body, &bind, &need_more))
         return is_whole ? malformed(walk) : want_more(walk, message);
     if (bind.statement[0] == 0)
-        return unnamed_bind(walk, message);
+        return unnamed_bind(walk, message, &bind);
     if (!walk->client->tracks_statements)
         return request_forward_expecting(walk, message, LEDGER_BIND);
     if (names_are_open(walk->client))
         return request_hold(walk);
     return bind_named(walk, message, &bind);
+}
+
+static enum take describe_as(struct request_walk *walk, const struct message *message,
+                             const char *name)
+{
+    uint8_t memory[STATEMENT_NAME_SIZE + 16];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_target(&out, 'D', 'S', name);
+    if (!request_put(walk, out.data, out.size) || !request_drop(walk, message->size))
+        return TAKE_STOP;
+    expect(walk->client, LEDGER_DESCRIBE, LEDGER_FORWARD, 0, NULL);
+    return TAKE_NEXT;
 }
 
 enum take prepared_describe(struct request_walk *walk, const struct message *message)
@@ -321,17 +394,19 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);
     const char *name = name_for_server(named, target.name);
-    if (named && !make_held(walk, named->statement))
-        return TAKE_STOP;
+    if (named)
+        return prepared_describe_shared(walk, message, named->statement);
     if (name == target.name)
         return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
-    uint8_t memory[STATEMENT_NAME_SIZE + 16];
-    struct bytes out = bytes_over(memory, sizeof(memory));
-    build_target(&out, 'D', 'S', name);
-    if (!request_put(walk, out.data, out.size) || !request_drop(walk, message->size))
+    return describe_as(walk, message, name);
+}
+
+enum take prepared_describe_shared(struct request_walk *walk, const struct message *message,
+                                   const struct shared_statement *statement)
+{
+    if (!make_held(walk, statement))
         return TAKE_STOP;
-    expect(client, LEDGER_DESCRIBE, LEDGER_FORWARD, 0, NULL);
-    return TAKE_NEXT;
+    return describe_as(walk, message, statement->name);
 }
 
 /* Never sent: the server keeps the statement for others. Close of an unknown name is no error,

@@ -51,6 +51,19 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
 enum take prepared_bind(struct request_walk *walk, const struct message *message);
 enum take prepared_describe(struct request_walk *walk, const struct message *message);
 enum take prepared_close(struct request_walk *walk, const struct message *message);
+/* What of the client's settings decides the meaning of a text. */
+uint64_t prepared_settings(const struct client *client);
+/* May a Parse's success be made up? */
+bool prepared_success_is_certain(const struct client *client);
+/* Messages about a shared statement, under whatever name (none) the client has it. The Parse makes
+ * it its unnamed statement, with this number. */
+enum take prepared_parse_shared(struct request_walk *walk, const struct message *message,
+                                const struct shared_statement *statement, uint32_t unnamed);
+enum take prepared_bind_shared(struct request_walk *walk, const struct message *message,
+                               const struct bind_message *bind,
+                               const struct shared_statement *statement);
+enum take prepared_describe_shared(struct request_walk *walk, const struct message *message,
+                                   const struct shared_statement *statement);
 
 /* It has names, or may have. */
 static inline bool has_names(const struct client *client)
@@ -75,12 +88,15 @@ enum statement_limit { STATEMENT_LIMIT_NONE, STATEMENT_LIMIT_NAMES, STATEMENT_LI
 /* Does the name that is about to be defined go over one? */
 enum statement_limit statement_limit_reached(const struct client *client, const char *name,
                                              const struct shared_statement *statement);
+/* So are those of unnamed statements, which are then sent as they are. */
+bool statement_cache_is_full(const struct client *client, const struct shared_statement *statement);
 /* Provokes an error in the place of the Parse. False: the client is closed. */
 bool statement_limit_refuse(struct request_walk *walk, enum statement_limit limit);
 
 /* The unnamed statement in transaction mode (src/client/unnamed.c). */
 enum take unnamed_parse(struct request_walk *walk, const struct message *message);
-enum take unnamed_bind(struct request_walk *walk, const struct message *message);
+enum take unnamed_bind(struct request_walk *walk, const struct message *message,
+                       const struct bind_message *bind);
 enum take unnamed_describe(struct request_walk *walk, const struct message *message);
 enum take unnamed_close(struct request_walk *walk, const struct message *message);
 /* The walk's last unnamed Parse may be needed later, and its bytes are about to go. */

@@ -8,18 +8,22 @@
 #include "requests.h"
 #include "wire/build.h"
 
+bool statement_cache_is_full(const struct client *client, const struct shared_statement *statement)
+{
+    long long size = client->set->config->settings.statement_cache_size;
+    bool is_new = statement->references == 1; /* the one of who asks */
+    return size > 0 && is_new && client->set->statements.bytes > (size_t)size;
+}
+
 enum statement_limit statement_limit_reached(const struct client *client, const char *name,
                                              const struct shared_statement *statement)
 {
     long long names = client->set->config->settings.max_client_prepared_statements;
-    long long size = client->set->config->settings.statement_cache_size;
-    bool is_new = statement->references == 1; /* the one of who asks */
     if (names > 0 && client->statements.count >= names &&
         !client_statements_find(&client->statements, name))
         return STATEMENT_LIMIT_NAMES;
-    if (size > 0 && is_new && client->set->statements.bytes > (size_t)size)
-        return STATEMENT_LIMIT_CACHE;
-    return STATEMENT_LIMIT_NONE;
+    return statement_cache_is_full(client, statement) ? STATEMENT_LIMIT_CACHE
+                                                      : STATEMENT_LIMIT_NONE;
 }
 
 bool statement_limit_refuse(struct request_walk *walk, enum statement_limit limit)

@@ -43,6 +43,23 @@ static void settle_head(struct ledger *ledger, uint8_t outcome)
         ledger->settled = ledger->head;
 }
 
+static void set_unnamed(struct ledger *ledger, const struct ledger_entry *entry, uint32_t on_server,
+                        uint32_t of_client)
+{
+    if (!(entry->unnamed & LEDGER_UNNAMED_SHARED))
+        ledger->unnamed = on_server;
+    if (entry->action == LEDGER_FORWARD || entry->action == LEDGER_SYNTHESIZE)
+        ledger->unnamed_of_client = of_client;
+}
+
+void ledger_note_unnamed(struct ledger *ledger, uint32_t unnamed)
+{
+    struct ledger_entry *entry = entry_at(ledger, ledger->tail - 1);
+    entry->unnamed = unnamed;
+    if (ledger->head == ledger->tail && entry->outcome == LEDGER_DONE)
+        set_unnamed(ledger, entry, unnamed, unnamed);
+}
+
 /* Marks and made-up answers at the head have their turn as soon as they get there. */
 static void settle_what_waits_for_nothing(struct ledger *ledger)
 {
@@ -50,6 +67,8 @@ static void settle_what_waits_for_nothing(struct ledger *ledger)
         struct ledger_entry *entry = entry_at(ledger, ledger->head);
         if (entry->kind != LEDGER_COPY_END && entry->action != LEDGER_SYNTHESIZE)
             return;
+        if (entry->unnamed != 0)
+            set_unnamed(ledger, entry, entry->unnamed, entry->unnamed);
         settle_head(ledger, LEDGER_DONE);
     }
 }
@@ -96,11 +115,6 @@ void ledger_expect(struct ledger *ledger, enum ledger_kind kind, enum ledger_act
     settle_what_waits_for_nothing(ledger);
 }
 
-void ledger_note_unnamed(struct ledger *ledger, uint32_t unnamed)
-{
-    entry_at(ledger, ledger->tail - 1)->unnamed = unnamed;
-}
-
 bool ledger_unnamed_is_open(const struct ledger *ledger)
 {
     for (uint32_t i = ledger->head; i != ledger->tail; i++) {
@@ -109,14 +123,6 @@ bool ledger_unnamed_is_open(const struct ledger *ledger)
             return true;
     }
     return false;
-}
-
-static void set_unnamed(struct ledger *ledger, const struct ledger_entry *entry, uint32_t on_server,
-                        uint32_t of_client)
-{
-    ledger->unnamed = on_server;
-    if (entry->action == LEDGER_FORWARD)
-        ledger->unnamed_of_client = of_client;
 }
 
 static struct ledger_entry *head_of(struct ledger *ledger)

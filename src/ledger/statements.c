@@ -1,5 +1,6 @@
 #include "ledger/statements.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +54,32 @@ static struct shared_statement *make_statement(const char *query, struct span ty
         return NULL;
     }
     return statement;
+}
+
+static bool is_of_word(char c)
+{
+    return c == '_' || isalnum((unsigned char)c);
+}
+
+/* Stands there as a word, and is no call of now(). */
+static bool has_word(const char *query, const char *word)
+{
+    size_t size = strlen(word);
+    for (const char *at = query; (at = strcasestr(at, word)); at++)
+        if ((at == query || !is_of_word(at[-1])) && !is_of_word(at[size]) && at[size] != '(')
+            return true;
+    return false;
+}
+
+bool statement_keeps_time(const char *query)
+{
+    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+    if (!strpbrk(query, "'$"))
+        return false;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (has_word(query, words[i]))
+            return true;
+    return false;
 }
 
 struct shared_statement *statement_acquire(struct statement_table *table, const char *query,

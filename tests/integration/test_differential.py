@@ -11,7 +11,7 @@ import pytest
 from peer import Closed, Peer, Silence
 from scripts import SCRIPTS
 
-CONFIGURATIONS = [(mode, threads) for mode in ("transaction", "session") for threads in (1, 4)]
+CONFIGURATIONS = [(mode, threads, 0) for mode in ("transaction", "session") for threads in (1, 4)] + [("transaction", 1, 1)]
 
 
 def shown(message, compare):
@@ -143,24 +143,25 @@ def pooler_for(shared_pooler, certificates):
     """One pooler for each mode and number of threads."""
     poolers = {}
 
-    def get(mode, threads):
-        if (mode, threads) not in poolers:
-            poolers[mode, threads] = shared_pooler(
-                pool_mode=mode, worker_threads=threads, default_pool_size=4, max_prepared_statements=100,
+    def get(mode, threads, cache=0):
+        if (mode, threads, cache) not in poolers:
+            poolers[mode, threads, cache] = shared_pooler(
+                pool_mode=mode, worker_threads=threads, default_pool_size=4, max_prepared_statements=100, cache_unnamed_statements=cache,
                 track_extra_parameters="IntervalStyle", client_tls_sslmode="allow",
                 client_tls_cert_file=certificates.certificate("server"), client_tls_key_file=certificates.key("server"))
-        return poolers[mode, threads]
+        return poolers[mode, threads, cache]
 
     return get
 
 
-@pytest.mark.parametrize("mode, threads", CONFIGURATIONS, ids=[f"{mode}-{threads}" for mode, threads in CONFIGURATIONS])
+@pytest.mark.parametrize("mode, threads, cache", CONFIGURATIONS,
+                         ids=[f"{mode}-{threads}" + ("-shared texts" if cache else "") for mode, threads, cache in CONFIGURATIONS])
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
-def test_answers_are_those_of_postgresql(script, mode, threads, reference, pooler_for, cluster):
+def test_answers_are_those_of_postgresql(script, mode, threads, cache, reference, pooler_for, cluster):
     if mode not in script.modes:
         pytest.skip(f"needs one session: {mode} mode has none")
     expected = reference(script)
-    pooler = pooler_for(mode, threads)
+    pooler = pooler_for(mode, threads, cache)
     prepare(cluster)
     answers = run(lambda: pooler.peer(timeout=5) if script.login else pooler.open(timeout=5), script)
     assert answers == expected

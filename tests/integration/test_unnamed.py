@@ -15,9 +15,11 @@ def code(messages):
     return next(message.fields["C"] for message in messages if message.type == "E")
 
 
-@pytest.fixture(scope="module", params=(1, 2), ids=("one server", "two servers"))
+@pytest.fixture(scope="module", params=((1, 0), (2, 0), (1, 1), (2, 1)),
+                ids=("one server", "two servers", "one server, shared texts", "two servers, shared texts"))
 def under_test(request, shared_pooler):
-    return shared_pooler(default_pool_size=request.param, worker_threads=1)
+    size, cache = request.param
+    return shared_pooler(default_pool_size=size, worker_threads=1, cache_unnamed_statements=cache)
 
 
 @pytest.fixture

@@ -634,6 +634,41 @@ START_TEST(a_provoked_error_is_known_while_it_is_owed_to_the_client)
 }
 END_TEST
 
+START_TEST(a_shared_unnamed_statement_is_the_clients_and_leaves_the_servers_alone)
+{
+    uint32_t shared = LEDGER_UNNAMED_FIRST | LEDGER_UNNAMED_SHARED;
+    ledger.unnamed = ledger.unnamed_of_client = LEDGER_UNNAMED_FIRST + 7;
+    ask(LEDGER_PARSE);
+    ledger_note_unnamed(&ledger, shared);
+    ck_assert(ledger_unnamed_is_open(&ledger));
+    answer('1');
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_FIRST + 7);
+    ck_assert_uint_eq(ledger.unnamed_of_client, shared);
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
+    ledger_note_unnamed(&ledger, shared + 1);
+    ck_assert_uint_eq(ledger.unnamed, LEDGER_UNNAMED_FIRST + 7);
+    ck_assert_uint_eq(ledger.unnamed_of_client, shared + 1);
+}
+END_TEST
+
+START_TEST(a_made_up_unnamed_parse_counts_in_its_turn)
+{
+    uint32_t shared = LEDGER_UNNAMED_FIRST | LEDGER_UNNAMED_SHARED;
+    ask(LEDGER_BIND);
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
+    ledger_note_unnamed(&ledger, shared);
+    ck_assert_uint_ne(ledger.unnamed_of_client, shared);
+    answer('2');
+    ck_assert_uint_eq(ledger.unnamed_of_client, shared);
+    begin();
+    ask(LEDGER_BIND);
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
+    ledger_note_unnamed(&ledger, shared);
+    answer('E');
+    ck_assert_uint_ne(ledger.unnamed_of_client, shared);
+}
+END_TEST
+
 START_TEST(a_unit_whose_first_message_fails_may_be_sent_again)
 {
     ask_ours(LEDGER_QUERY);
@@ -747,6 +782,8 @@ Suite *suite_ledger_ledger(void)
         a_query_of_ours_drops_only_what_the_server_holds,
         a_swallowed_parse_may_fail_and_nobody_hears_of_it,
         a_provoked_error_is_known_while_it_is_owed_to_the_client,
+        a_shared_unnamed_statement_is_the_clients_and_leaves_the_servers_alone,
+        a_made_up_unnamed_parse_counts_in_its_turn,
         a_unit_whose_first_message_fails_may_be_sent_again,
         a_unit_that_fails_before_its_sync_was_sent_may_be_sent_again,
         a_unit_in_a_transaction_is_not_sent_again,

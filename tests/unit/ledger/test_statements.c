@@ -327,6 +327,19 @@ START_TEST(what_takes_all_names_away_is_waited_for)
 }
 END_TEST
 
+START_TEST(texts_with_a_time_in_a_literal_keep_it)
+{
+    ck_assert(statement_keeps_time("select 'now'::timestamptz"));
+    ck_assert(statement_keeps_time("select date ' Today'"));
+    ck_assert(statement_keeps_time("select $$tomorrow$$::date, 1"));
+    ck_assert(statement_keeps_time("select 'yesterday allballs'::timestamp"));
+    ck_assert(!statement_keeps_time("select now(), 'x'"));
+    ck_assert(!statement_keeps_time("select 'x', snow, know_it, now1"));
+    ck_assert(!statement_keeps_time("select now"));
+    ck_assert(!statement_keeps_time(""));
+}
+END_TEST
+
 Suite *suite_ledger_statements(void)
 {
     const TTest *const tests[] = {
@@ -351,6 +364,7 @@ Suite *suite_ledger_statements(void)
         a_close_behind_a_parse_that_failed_brings_nothing_back,
         a_skipped_close_behind_a_parse_that_was_done_is_undone,
         a_stale_statement_stays_stale_when_its_close_and_parse_are_skipped,
+        texts_with_a_time_in_a_literal_keep_it,
     };
     Suite *suite = suite_create("ledger/statements");
     TCase *all = tcase_create("all");
