@@ -456,10 +456,11 @@ def test_client_hello_after_no_is_closed(pooler):
             peer.socket = tls_context().wrap_socket(peer.socket, server_hostname="localhost")
 
 
-def test_cancel_request_in_plain_where_tls_is_required(tls_pooler, certificates):
+def test_cancel_request_in_plain_where_tls_is_required(tls_pooler, cluster, certificates):
     with tls_pooler.peer(tls=tls_context(certificates.ca)) as peer:
-        peer.send(query("select pg_sleep(30)"))
-        tls_pooler.await_pool(user="open", sv_active=1)
+        peer.send(query("select pg_sleep(30), 'until cancelled'"))
+        await_that(lambda: cluster.run("select count(*) from pg_stat_activity where state = 'active' and usename = 'open' and "
+                                       "query like '%until cancelled%'")[0][0] == 1, 5, "PostgreSQL works on it")
         with tls_pooler.open() as other:
             other.send(cancel_request(peer.process, peer.key))
             assert other.read_to_end() == []
