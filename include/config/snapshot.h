@@ -47,8 +47,10 @@ struct database_entry {
     const char *client_encoding, *datestyle, *timezone, *application_name;
     /* A reference of the entry's own; NULL for TLS_DISABLE and for the console. */
     struct tls_context *server_tls;
-    bool is_auto;    /* made from '*' */
-    bool is_console; /* the built-in database "pgbouncer" */
+    bool is_auto;      /* made from '*' */
+    bool is_console;   /* the built-in database "pgbouncer" */
+    usec_t idle_since; /* of an auto-database: nobody else has referred to it since; 0: somebody
+                          does. Worker 0 alone looks at it */
     /* Changes when servers opened under it are no longer right (COMPAT 1.5 item 4, and TLS). */
     uint64_t connection_fingerprint;
     _Atomic int references;
@@ -114,6 +116,9 @@ struct database_entry *config_find_database(const struct config *config, const c
 const struct database_entry *config_peek_database(const struct config *config, const char *name);
 struct database_entry *database_acquire(struct database_entry *database);
 void database_release(struct database_entry *database);
+
+/* Forgets auto-databases that nobody has referred to for `limit` (0: never). Worker 0. */
+void config_forget_autos(const struct config *config, usec_t limit, usec_t now);
 
 /* The user's entry with a reference, or NULL when nobody knows the name. */
 struct user_entry *config_find_user(const struct config *config, const char *name);

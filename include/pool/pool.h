@@ -124,6 +124,8 @@ struct pool {
      * goes when nobody refers to it any more. */
     bool is_removed;
     bool was_killed; /* who asks for it again brings it back */
+    usec_t
+        idle_since; /* it has had no client and no server since; 0: it has, or nobody has looked */
     int worker_count;
     int number; /* running number in the registry, so that pools spread over the workers */
 

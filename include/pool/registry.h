@@ -36,6 +36,16 @@ struct pool **registry_list(struct registry *registry, size_t *count);
 void registry_drain(struct registry *registry);
 int registry_count(struct registry *registry);
 
+/* Forgets pools that have had no client and no server for so long, with their statistics; 0: never.
+ * For upkeep, from time to time. */
+struct registry_idle_limits {
+    usec_t pool; /* pool_idle_timeout; not for those that min_pool_size keeps */
+    usec_t
+        automatic; /* autodb_idle_timeout: of databases made from '*', while they are not paused */
+};
+void registry_forget_idle(struct registry *registry, const struct registry_idle_limits *limits,
+                          usec_t now);
+
 /* What operators order. `database` NULL: all of them. What was ordered holds for pools that are
  * made later, too. */
 enum registry_verdict { REGISTRY_DONE, REGISTRY_ALREADY, REGISTRY_NO_MEMORY };

@@ -191,6 +191,36 @@ static bool forget_one(struct config_tables *tables)
     return false;
 }
 
+static bool is_idle(struct database_entry *entry, usec_t limit, usec_t now)
+{
+    if (atomic_load_explicit(&entry->references, memory_order_acquire) > 1)
+        entry->idle_since = 0;
+    else if (entry->idle_since == 0)
+        entry->idle_since = now;
+    return entry->idle_since != 0 && now - entry->idle_since >= limit;
+}
+
+void config_forget_autos(const struct config *config, usec_t limit, usec_t now)
+{
+    struct config_tables *tables = config->tables;
+    int kept = 0;
+
+    if (limit <= 0)
+        return;
+    (void)pthread_mutex_lock(&tables->autos_lock);
+    for (int i = 0; i < tables->auto_count; i++) {
+        struct database_entry *entry = tables->autos[i];
+        if (is_idle(entry, limit, now))
+            database_release(entry);
+        else
+            tables->autos[kept++] = entry;
+    }
+    tables->auto_count = kept;
+    if (tables->auto_hand >= kept)
+        tables->auto_hand = 0;
+    (void)pthread_mutex_unlock(&tables->autos_lock);
+}
+
 static bool make_room(struct config_tables *tables)
 {
     struct database_entry **larger;

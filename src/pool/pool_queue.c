@@ -178,20 +178,18 @@ static void begin_wait(struct pool_waiter *waiter, struct pool *pool, int worker
 
 /* In both of its doors, for one of them is where each transaction of a busy pool comes in. */
 static inline __attribute__((always_inline)) enum pool_verdict
-queue(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
-      struct pool_advice *advice, struct error *error, bool is_arrival)
+queue(struct pool *pool, struct pool_waiter *waiter, const struct pool_need *need,
+      struct pool_advice *advice, struct error *error)
 {
-    const struct pool_need need = {.now = now, .worker = worker, .is_arrival = is_arrival};
-
-    begin_wait(waiter, pool, worker, now);
-    if (can_wait_here(pool, worker)) {
+    begin_wait(waiter, pool, need->worker, need->now);
+    if (can_wait_here(pool, need->worker)) {
         link_local(pool, waiter);
-        if (can_wait_here(pool, worker))
+        if (can_wait_here(pool, need->worker))
             return POOL_WAIT;
         (void)pthread_mutex_lock(&pool->mutex);
     } else {
         (void)pthread_mutex_lock(&pool->mutex);
-        if (pool_refuses(pool, now, error)) {
+        if (pool_refuses(pool, need->now, error)) {
             (void)pthread_mutex_unlock(&pool->mutex);
             waiter->is_over = true;
             waiter->pool = NULL;
@@ -199,20 +197,24 @@ queue(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
         }
         link_local(pool, waiter);
     }
-    look_around(pool, &need, advice);
+    look_around(pool, need, advice);
     return POOL_WAIT;
 }
 
 enum pool_verdict pool_wait(struct pool *pool, int worker, struct pool_waiter *waiter, usec_t now,
                             struct pool_advice *advice, struct error *error)
 {
-    return queue(pool, worker, waiter, now, advice, error, true);
+    const struct pool_need need = {.now = now, .worker = worker, .is_arrival = true};
+
+    return queue(pool, waiter, &need, advice, error);
 }
 
 enum pool_verdict pool_wait_for_check(struct pool *pool, int worker, struct pool_waiter *waiter,
                                       usec_t now, struct pool_advice *advice, struct error *error)
 {
-    return queue(pool, worker, waiter, now, advice, error, false);
+    const struct pool_need need = {.now = now, .worker = worker};
+
+    return queue(pool, waiter, &need, advice, error);
 }
 
 void pool_grant_failed(struct pool *pool, struct pool_waiter *waiter, usec_t now,

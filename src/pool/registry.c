@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/table.h"
 #include "pool_private.h"
@@ -292,6 +293,63 @@ int registry_count(struct registry *registry)
     count = (int)HASH_COUNT(registry->pools);
     (void)pthread_mutex_unlock(&registry->mutex);
     return count;
+}
+
+/* ---- idle pools ---- */
+
+static bool has_somebody(struct pool *pool)
+{
+    int left = atomic_load(&pool->published_size);
+
+    for (int worker = 0; worker < pool->worker_count; worker++)
+        left += atomic_load_explicit(&pool->shards[worker].clients, memory_order_relaxed);
+    return left > 0 || atomic_load(&pool->waiting) > 0;
+}
+
+/* How long it has been idle, as far as was seen. */
+static usec_t idle_time(struct pool *pool, usec_t now)
+{
+    if (has_somebody(pool))
+        pool->idle_since = 0;
+    else if (pool->idle_since == 0)
+        pool->idle_since = now;
+    return pool->idle_since != 0 ? now - pool->idle_since : 0;
+}
+
+static bool is_kept(const struct pool *pool)
+{
+    return atomic_load(&pool->keeps_minimum) && atomic_load(&pool->published_minimum) > 0;
+}
+
+static bool is_idle_enough(const struct pool *pool, const struct registry_idle_limits *limits,
+                           usec_t idle)
+{
+    if (limits->pool > 0 && idle >= limits->pool && !is_kept(pool))
+        return true;
+    return limits->automatic > 0 && idle >= limits->automatic && pool->database->is_auto &&
+           !atomic_load(&pool->is_paused);
+}
+
+void registry_forget_idle(struct registry *registry, const struct registry_idle_limits *limits,
+                          usec_t now)
+{
+    struct pool *pool, *next;
+
+    (void)pthread_mutex_lock(&registry->mutex);
+    HASH_ITER (hh, registry->pools, pool, next) {
+        usec_t idle = idle_time(pool, now);
+        if (!is_idle_enough(pool, limits, idle) || pool->is_removed ||
+            atomic_load_explicit(&pool->references, memory_order_acquire) > 1)
+            continue;
+        log_info(NULL,
+                 "cleaning up idle pool for user %s on db %s because: pool idle timeout "
+                 "(age= %llds)",
+                 pool->user_name, pool->key, (long long)(idle / USEC_PER_SEC));
+        if (pool->database->is_auto)
+            pool->database->idle_since = pool->idle_since;
+        drop(registry, pool);
+    }
+    (void)pthread_mutex_unlock(&registry->mutex);
 }
 
 /* ---- what operators order ---- */

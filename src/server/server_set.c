@@ -153,6 +153,14 @@ void server_set_not_idle(struct server *server)
         deadline_clear(&server->deadline);
 }
 
+/* server_fast_close: in session mode, between two transactions. */
+static bool may_close_fast(const struct server *server)
+{
+    return server->set->config->settings.server_fast_close &&
+           atomic_load(&server->member.pool->pool_mode) == POOL_MODE_SESSION &&
+           server->state == SERVER_ACTIVE && server_is_clean(server);
+}
+
 /* Its client has no other: it is told why. */
 static void close_outdated(struct server *server)
 {
@@ -180,7 +188,7 @@ void server_set_sweep(struct server_set *set)
             continue;
         if (server->state == SERVER_IDLE)
             server_close(server, "database configuration changed", NULL);
-        else if (server->is_dedicated && server->owner)
+        else if (server->owner && (server->is_dedicated || may_close_fast(server)))
             close_outdated(server);
         else if (server->login)
             server_close(server, "connect string changed", NULL);

@@ -56,6 +56,16 @@ static void fill_pools(struct workers *workers)
     memory_free(pools);
 }
 
+static void forget_idle(struct workers *workers)
+{
+    const struct settings *settings = &workers->config->settings;
+    const struct registry_idle_limits limits = {.pool = settings->pool_idle_timeout,
+                                                .automatic = settings->autodb_idle_timeout};
+    usec_t now = loop_now(workers->array[0].loop);
+    registry_forget_idle(workers->shared.registry, &limits, now);
+    config_forget_autos(workers->config, settings->autodb_idle_timeout, now);
+}
+
 static void often(void *argument)
 {
     struct workers *workers = argument;
@@ -117,6 +127,7 @@ static void seldom(void *argument)
     for (int i = 1; i < workers->count; i++)
         watch(&workers->array[i], now);
     control_sweep(workers);
+    forget_idle(workers);
     stats_look(workers);
 }
 
