@@ -77,6 +77,13 @@ struct client {
     /* Beyond what servers report: what it asked for at startup, which its RESETs return to, and
      * what holds now (references). */
     struct session_profile *startup_profile, *profile;
+    struct wanted_parameters startup_wanted; /* of those that servers report */
+    struct session_follow *follow;           /* of client/session_follow; NULL: touched nothing */
+    usec_t pinned_since;
+    uint32_t pins;      /* why it keeps its server between transactions: enum session_kind */
+    uint8_t probe_left; /* ReadyForQuery that are due until it is known what its session has */
+    uint8_t probe_tries;
+    bool names_are_lost; /* it has set more custom settings than can be asked for */
     struct client_statements statements;
 
     uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */
@@ -183,9 +190,6 @@ const struct effective *client_effective(struct client *client);
 void attach_acquire(struct client *client); /* asks for a server: ACTIVE, WAITING, or refused */
 void attach_granted(struct pool_waiter *waiter, struct pool_member *member);
 void attach_refused(struct pool_waiter *waiter, const struct error *why);
-/* The server's session differs from what the client wants: its settings go out in front (MECHANISMS
- * §4.1). False: closed. */
-bool attach_send_prefix(struct client *client);
 /* A Query of ours, whose answers are swallowed. False: the client is closed. */
 bool attach_ask(struct client *client, const char *query);
 void attach_part(struct client *client); /* the server is clean and the mode says so */
@@ -269,6 +273,20 @@ void expired_transaction(struct deadline *deadline, struct deadline_list *list);
 /* client/cancel: a CancelRequest was read on `from`, which is closed when its work is done. */
 struct cancel_request;
 void cancel_start(struct client *from, const struct cancel_request *request);
+
+/* client/session_follow: a row in answer to a message of ours; and the end of it. */
+void session_take_row(struct client *client, struct span body);
+void session_probe_ready(struct client *client);
+void session_follow_finish(struct client *client);
+/* Its transaction is over and nothing is owed: parts from its server, or is asked about, or stays.
+ */
+void session_rest(struct client *client);
+/* client/session_pins: it keeps its server from now on, for these kinds of state. False: its pool
+ * has no place for another one (pin_limit). */
+bool session_pin(struct client *client, uint32_t pins);
+/* It keeps its server: what it was given anew meanwhile is brought there, and held messages go on.
+ */
+void attach_go_on_pinned(struct client *client);
 
 /* Sets the time limit that holds now: of a query, of a transaction, of idling in one. */
 void attach_arm(struct client *client);

@@ -13,6 +13,9 @@ enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT }
 /* What becomes of session state in transaction mode: it follows its client, is lost at the end of
  * the transaction, or stays on the server for whoever comes next. */
 enum session_state { SESSION_STATE_FOLLOW, SESSION_STATE_RESET, SESSION_STATE_LEAK };
+/* When a server is asked what a session has; what a DO or CALL may have done besides. */
+enum session_probe_when { SESSION_PROBE_AUTO, SESSION_PROBE_ALWAYS };
+enum follow_unknown { FOLLOW_UNKNOWN_PROBE, FOLLOW_UNKNOWN_PIN };
 enum auth_type {
     AUTH_ANY,
     AUTH_TRUST,
@@ -45,6 +48,8 @@ enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NE
 #define SETTING_TYPE_CHANNEL_BINDING enum channel_binding
 #define SETTING_TYPE_SESSION_STATE   enum session_state
 #define SETTING_TYPE_CANCEL_TLS      enum cancel_tls
+#define SETTING_TYPE_SESSION_PROBE   enum session_probe_when
+#define SETTING_TYPE_FOLLOW_UNKNOWN  enum follow_unknown
 
 struct settings {
 #define OPTION(name, type, ...) SETTING_TYPE_##type name;
@@ -66,3 +71,5 @@ struct settings {
 #undef SETTING_TYPE_CHANNEL_BINDING
 #undef SETTING_TYPE_SESSION_STATE
 #undef SETTING_TYPE_CANCEL_TLS
+#undef SETTING_TYPE_SESSION_PROBE
+#undef SETTING_TYPE_FOLLOW_UNKNOWN

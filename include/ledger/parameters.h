@@ -69,6 +69,7 @@ struct wanted_parameters {
 bool wanted_parameters_set(struct wanted_parameters *wanted, int slot, const char *value);
 const char *wanted_parameters_get(const struct wanted_parameters *wanted,
                                   int slot); /* NULL: not wanted */
+bool wanted_parameters_copy(struct wanted_parameters *to, const struct wanted_parameters *from);
 void wanted_parameters_finish(struct wanted_parameters *wanted);
 /* The server differs in something that the client wants. */
 static inline bool wanted_parameters_differ(const struct wanted_parameters *wanted,

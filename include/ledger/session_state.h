@@ -26,8 +26,18 @@ enum session_kind {
     SESSION_UNKNOWN = 1 << 9,  /* DO, CALL, set_config of a name that is no literal */
     SESSION_ENDING = 1 << 10,  /* DROP, CLOSE: may end what was there; touches nothing new */
     SESSION_APPLIED =
-        1 << 11, /* settings of ours that must be undone when the server is released */
+        1 << 11,              /* settings of ours that must be undone when the server is released */
+    SESSION_RESETS = 1 << 12, /* RESET, TO DEFAULT, DISCARD ALL: back to what it was at login */
+    SESSION_FORGETS = 1 << 13,  /* DISCARD ALL, DISCARD SEQUENCES: currval and the like are gone */
+    SESSION_REPORTED = 1 << 14, /* RESET of a setting that servers report */
 };
+/* They say what a text may do, not what it leaves: never in server->dirt. */
+#define SESSION_HINTS                                                                              \
+    ((uint32_t)(SESSION_ENDING | SESSION_RESETS | SESSION_FORGETS | SESSION_REPORTED))
+/* What no other server can be brought to. */
+#define SESSION_PINS                                                                               \
+    ((uint32_t)(SESSION_PREPARE | SESSION_TEMP | SESSION_CURSOR | SESSION_ADVISORY |               \
+                SESSION_LOAD | SESSION_SEQUENCE))
 /* A text that was not read to its end may have touched all that a server can be asked for. */
 #define SESSION_DOUBT                                                                              \
     ((uint32_t)(SESSION_SETTINGS | SESSION_ROLE | SESSION_PREPARE | SESSION_LISTEN |               \

@@ -168,6 +168,7 @@ struct pool {
                              * worker on which somebody has waited: bits are only added, for a
                              * waiter that is alone here stays in the local list */
     _Atomic uint64_t epoch;
+    _Atomic int pinned; /* clients that keep their server between transactions */
     _Atomic bool is_paused, is_draining;
     _Atomic bool is_round_robin; /* server_round_robin */
     _Atomic int64_t locality;    /* waiter_locality */

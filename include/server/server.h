@@ -112,6 +112,7 @@ struct server {
 
     struct ledger ledger;
     struct server_parameters parameters;
+    bool holds_probe;                /* statements that ask for the state of its session */
     struct session_profile *profile; /* what its session has beyond them (a reference) */
     struct server_statements statements;
     struct bytes

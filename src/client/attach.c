@@ -33,14 +33,11 @@ const struct effective *client_effective(struct client *client)
  * ------------------------------------------------------------------------------------------------------
  */
 
-bool attach_send_prefix(struct client *client)
+static bool put_prefix(struct client *client, bool moves)
 {
     struct server *server = client->server;
     struct session_change change = {server->profile, client->profile};
     struct bytes out;
-    bool moves = session_profile_hash(change.from) != session_profile_hash(change.to);
-    if (!moves && !wanted_parameters_differ(&client->wanted, &server->parameters))
-        return true;
     bytes_init(&out, PREFIX_MAX);
     int queries = wanted_parameters_prefix(&client->wanted, &server->parameters,
                                            client->set->shared->parameter_names, change, &out);
@@ -56,6 +53,17 @@ bool attach_send_prefix(struct client *client)
     if (moves)
         server->dirt |= SESSION_APPLIED;
     return true;
+}
+
+/* The server's session differs from what the client wants: its settings go out in front (MECHANISMS
+ * §4.1). False: closed. */
+static inline bool send_prefix(struct client *client)
+{
+    const struct server *server = client->server;
+    bool moves = session_profile_hash(server->profile) != session_profile_hash(client->profile);
+    if (!moves && !wanted_parameters_differ(&client->wanted, &server->parameters))
+        return true;
+    return put_prefix(client, moves);
 }
 
 bool attach_ask(struct client *client, const char *query)
@@ -100,6 +108,19 @@ static void prefix_ready(struct client *client)
         server_set_profile(server, client->profile);
 }
 
+static inline void arm_idle(struct client *client)
+{
+    usec_t limit = client_effective(client)->client_idle_timeout;
+    if (limit > 0)
+        deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
+}
+
+static __attribute__((noinline)) void arm_idle_pinned(struct client *client)
+{
+    deadline_clear(&client->deadline);
+    arm_idle(client);
+}
+
 void attach_arm(struct client *client)
 {
     const struct effective *effective = client_effective(client);
@@ -115,6 +136,8 @@ void attach_arm(struct client *client)
         at = client->xact_start + effective->transaction_timeout;
     if (at != INT64_MAX)
         deadline_set(&client->set->transaction_deadlines, &client->deadline, at);
+    else if (client->pins && !client->is_in_transaction)
+        arm_idle_pinned(client);
     else
         deadline_clear(&client->deadline);
 }
@@ -147,7 +170,8 @@ static bool take(struct client *client, struct server *server)
     }
     client_move_state(client, CLIENT_ACTIVE);
     attach_arm(client);
-    if (attach_send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
+    session_begin(client);
+    if (send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
         requests_go_on(client);
     return true;
 }
@@ -289,13 +313,6 @@ static void disown_all(struct client *client, struct server *server)
     ledger_disown(&server->ledger, disown, &client->set->statements);
 }
 
-static void arm_idle(struct client *client)
-{
-    usec_t limit = client_effective(client)->client_idle_timeout;
-    if (limit > 0)
-        deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
-}
-
 /* Nothing is left that the kept cancel could hit: its sender is answered. */
 static void drop_cancel(struct client *client)
 {
@@ -320,6 +337,13 @@ static void retry_cancel(struct client *client)
     }
 }
 
+void attach_go_on_pinned(struct client *client)
+{
+    attach_arm(client);
+    if (send_prefix(client))
+        retry_cancel(client);
+}
+
 void attach_part(struct client *client)
 {
     drop_cancel(client);
@@ -328,6 +352,7 @@ void attach_part(struct client *client)
     uint32_t touched = client->touched;
     client->server = NULL;
     client->touched = 0;
+    session_unpin(client);
     client->unnamed = server->ledger.unnamed_of_client;
     deadline_clear(&client->deadline);
     client_move_state(client, CLIENT_IDLE);
@@ -351,6 +376,7 @@ void attach_leave(struct client *client, const char *reason)
 {
     (void)reason;
     drop_cancel(client);
+    session_unpin(client);
     if (waiter_is_waiting(&client->waiter))
         pool_waiter_leave(
             &client->waiter); /* false: a server is on its way; attach_granted sends it on */
@@ -441,6 +467,9 @@ static void ready(struct server *server, bool ours)
         replay_ready(client);
         retry_cancel(client);
         return;
+    } else if (ours && client->probe_left > 0) {
+        session_probe_ready(client);
+        return;
     } else if (ours) {
         if (client->virtual_failure && !virtual_failure_opened(client))
             return;
@@ -456,11 +485,19 @@ static void ready(struct server *server, bool ours)
     bool is_spent = server->ledger.doubtful_syncs > 0 && ledger_is_empty(&server->ledger) &&
                     server->ledger.status == 'I';
     if (!client->is_session_mode && client->pass == 0 && (server_is_clean(server) || is_spent)) {
-        attach_part(client);
+        if (client->touched | client->pins)
+            session_rest(client);
+        else
+            attach_part(client);
         return;
     }
     attach_arm(client);
     retry_cancel(client);
+}
+
+static void row(struct server *server, struct span body)
+{
+    session_take_row(server->owner, body);
 }
 
 static void progress(struct server *server)
@@ -511,6 +548,8 @@ static void gone(struct server *server, const struct error *why, bool told)
     struct client *client = server->owner;
     client->server = NULL;
     client->unnamed = server->ledger.unnamed_of_client;
+    client->probe_left = 0;
+    session_unpin(client);
     drop_cancel(client);
     hear_abandoned(client, server);
     if (client->state == CLIENT_CLOSED)
@@ -527,6 +566,7 @@ static void gone(struct server *server, const struct error *why, bool told)
 const struct server_events attach_server_events = {
     .settled = settled,
     .ready = ready,
+    .row = row,
     .left_open = left_open,
     .progress = progress,
     .repeat = repeat,

@@ -114,6 +114,8 @@ static void free_client(struct client *client)
     wanted_parameters_finish(&client->wanted);
     session_profile_release(client->startup_profile);
     session_profile_release(client->profile);
+    wanted_parameters_finish(&client->startup_wanted);
+    session_follow_finish(client);
     memory_wipe(client->cancel_key, sizeof(client->cancel_key));
     if (client->pool != NULL)
         pool_release_reference(client->pool);

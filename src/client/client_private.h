@@ -146,6 +146,21 @@ void first_bytes_retry(struct deadline *deadline, struct deadline_list *list);
  * (session_state=reset; with `leak` nothing counts as touched). False: no memory. */
 bool session_tell_lost(struct client *client, uint32_t touched);
 
+/* client/session_follow: it has a server, for a transaction of which all is in doubt. */
+void session_doubt(struct client *client);
+static inline void session_begin(struct client *client)
+{
+    if (client->set->config->settings.session_probe == SESSION_PROBE_ALWAYS)
+        session_doubt(client);
+}
+/* client/session_pins: it gives its place among the pinned back. */
+void session_give_place_back(struct client *client);
+static inline void session_unpin(struct client *client)
+{
+    if (client->pins)
+        session_give_place_back(client);
+}
+
 /* client/replication: it asked for a replication connection. False: no memory. */
 bool replication_begin(struct client *client, const struct startup_choice *choice);
 /* In its pool, on its home worker: asks for its server. It may be refused at once. */

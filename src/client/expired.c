@@ -79,7 +79,8 @@ void expired_idle(struct deadline *deadline, struct deadline_list *list)
 {
     struct client *client = client_of_deadline(deadline);
     (void)list;
-    if (client->state == CLIENT_IDLE)
+    bool is_pinned = client->state == CLIENT_ACTIVE && client->pins && !client->is_in_transaction;
+    if (client->state == CLIENT_IDLE || is_pinned)
         client_refuse_text(client, SQLSTATE_ADMIN_SHUTDOWN, "client_idle_timeout");
 }
 

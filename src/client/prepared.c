@@ -343,7 +343,8 @@ enum take prepared_bind_shared(struct request_walk *walk, const struct message *
 {
     struct client *client = walk->client;
     pool_stats(client->pool, client->set->worker)->binds++;
-    session_touch(client, statement->touches);
+    if (statement->touches)
+        session_touch_statement(client, statement);
     if (!make_held(walk, statement))
         return TAKE_STOP;
     return bind_as(walk, message, bind, statement->name);

@@ -353,6 +353,8 @@ static bool is_held(struct client *client, const struct message *message)
     struct server *server = client->server;
     if (client->unit_has_begun || server->ledger.copy_in)
         return false;
+    if (client->probe_left > 0)
+        return true;
     if (client->prefix_left > 0)
         return client->is_repeating || server->ledger.syncs > client->prefix_left ||
                must_wait_for_prefix(client, message);
@@ -399,6 +401,8 @@ static enum take take_message(struct request_walk *walk, const struct message *m
     if (!client->server) {
         if (take_without_server(walk, message, &take))
             return take;
+        if (session_refuse_pin(walk, message))
+            return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
         client->needs_server = true;
         loop_defer(client->set->loop, LOOP_GRANT, &client->grant_task);
         return TAKE_STOP;
@@ -477,8 +481,9 @@ void requests_process(struct client *client)
         return;
     /* The end of a COPY that had failed brings no ReadyForQuery: nothing else would part them. */
     if (client->state == CLIENT_ACTIVE && !client->is_session_mode && !client->is_in_request &&
-        !client->unit_has_begun && client->pass == 0 && server_is_clean(client->server))
-        attach_part(client);
+        !client->unit_has_begun && client->pass == 0 && !client->pins &&
+        server_is_clean(client->server))
+        session_rest(client);
 }
 
 void requests_go_on(struct client *client)

@@ -36,14 +36,35 @@ enum take request_refuse(struct request_walk *walk, const char *sqlstate, const 
 /* What texts may touch of the session (src/client/session.c): of a Query at once, of the unnamed
  * statement when it is bound. */
 uint32_t session_scan_there(const char *text, size_t there);
-void session_note_query(struct client *client, const struct message *message);
+/* The names of custom settings in a text that touches settings (src/client/session_follow.c). */
+void session_note_names(struct client *client, const char *text, size_t size);
+/* A bound statement's text. */
+void session_touch_statement(struct client *client, const struct shared_statement *statement);
+/* Of a client without a server: its text would pin it, though its pool has no place for it. It is
+ * answered then (53400), and its unit skipped (src/client/session_pins.c). */
+bool session_refuse_pin_now(struct request_walk *walk, const struct message *message);
+static inline bool session_refuse_pin(struct request_walk *walk, const struct message *message)
+{
+    const struct client *client = walk->client;
+    bool has_place = atomic_load_explicit(&client->pool->pinned, memory_order_relaxed) == 0 &&
+                     client->set->config->settings.pin_limit > 0;
+    return !has_place && session_refuse_pin_now(walk, message);
+}
+/* A Query's text touches something. */
+void session_touch_query(struct client *client, const struct message *message, uint32_t touches);
+static inline void session_note_query(struct client *client, const struct message *message)
+{
+    uint32_t touches = session_scan_there((const char *)message->body.data, message->body.size);
+    if (touches)
+        session_touch_query(client, message, touches);
+}
 void session_note_parse(struct client *client, const struct message *message);
 static inline void session_touch(struct client *client, uint32_t touches)
 {
     if (!touches || client->effective.session_state == SESSION_STATE_LEAK)
         return;
     client->touched |= touches;
-    client->server->dirt |= touches & ~(uint32_t)SESSION_ENDING;
+    client->server->dirt |= touches & ~SESSION_HINTS;
 }
 
 /* Named statements in transaction mode (src/client/prepared.c). */

@@ -14,18 +14,31 @@ uint32_t session_scan_there(const char *text, size_t there)
     return end ? session_scan(text, (size_t)(end - text)) : SESSION_DOUBT;
 }
 
-void session_note_query(struct client *client, const struct message *message)
+void session_touch_query(struct client *client, const struct message *message, uint32_t touches)
 {
-    uint32_t touches = session_scan_there((const char *)message->body.data, message->body.size);
-    if (touches)
-        session_touch(client, touches);
+    const char *text = (const char *)message->body.data;
+    session_touch(client, touches);
+    if (touches & SESSION_SETTINGS)
+        session_note_names(client, text, strnlen(text, message->body.size));
+}
+
+void session_touch_statement(struct client *client, const struct shared_statement *statement)
+{
+    session_touch(client, statement->touches);
+    if (statement->touches & SESSION_SETTINGS)
+        session_note_names(client,
+                           (const char *)statement->parse + MESSAGE_HEAD + STATEMENT_NAME_SIZE,
+                           statement->query_size);
 }
 
 /* The name is empty and there. */
 void session_note_parse(struct client *client, const struct message *message)
 {
-    client->unnamed_touches =
-        session_scan_there((const char *)message->body.data + 1, message->body.size - 1);
+    const char *text = (const char *)message->body.data + 1;
+    size_t there = message->body.size - 1;
+    client->unnamed_touches = session_scan_there(text, there);
+    if (client->unnamed_touches & SESSION_SETTINGS)
+        session_note_names(client, text, strnlen(text, there));
 }
 
 /* What PostgreSQL would keep, in the words of its manual. */
@@ -46,21 +59,24 @@ static const struct {
 
 static bool tell(struct client *client, const char *name)
 {
+    bool follows = client->effective.session_state == SESSION_STATE_FOLLOW;
     uint8_t memory[512];
     char text[160];
     struct bytes out = bytes_over(memory, sizeof(memory));
     snprintf(text, sizeof(text), "session state ends with its transaction here: %s", name);
     build_notice(
         &out, SQLSTATE_SUCCESS, text,
-        "The server goes back to its pool, clean (session_state = reset). Use SET LOCAL, a "
-        "pool in session mode, or the database's and the role's own settings.");
+        follows ? "The server goes back to its pool, clean: it does not follow its client, or too "
+                  "many clients keep their servers (pin_limit)."
+                : "The server goes back to its pool, clean (session_state = reset). Use SET LOCAL, "
+                  "a pool in session mode, or the database's and the role's own settings.");
     return bytes_ok(&out) && stream_put(&client->stream, out.data, out.size);
 }
 
 bool session_tell_lost(struct client *client, uint32_t touched)
 {
     uint32_t everything = SESSION_DOUBT & ~(uint32_t)SESSION_UNKNOWN;
-    if (touched == everything)
+    if ((touched & SESSION_DOUBT) == everything)
         return true; /* nothing is left by a DISCARD ALL */
     if (touched & SESSION_UNKNOWN)
         return true; /* most texts in doubt, DO blocks and CALLs leave nothing */

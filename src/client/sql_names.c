@@ -122,7 +122,7 @@ static bool put_sync(struct request_walk *walk)
 /* As of any text. */
 static void note_all(struct client *client, const struct message *message)
 {
-    session_touch(client, session_scan_there((const char *)message->body.data, message->body.size));
+    session_note_query(client, message);
 }
 
 static enum take forward_query(struct request_walk *walk, const struct message *message)

@@ -40,7 +40,7 @@ void virtual_failure_begin(struct client *client)
     /* The session of a client in session mode is on its server; and what is half sent cannot be
      * undone. */
     if (client->awaits_rollback || client->is_session_mode || client->is_statement_mode ||
-        client->server->request_is_partial) {
+        client->pins || client->server->request_is_partial) {
         client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, reason);
         return;
     }

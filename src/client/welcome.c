@@ -328,6 +328,12 @@ static void say_welcome(struct client *client, struct pool_welcome *welcome)
 {
     struct bytes out;
 
+    if (client->login->follows &&
+        !wanted_parameters_copy(&client->startup_wanted, &client->wanted)) {
+        pool_welcome_release(welcome);
+        refuse_memory(client);
+        return;
+    }
     begin_answer(client, &out);
     say_untracked(client, welcome, &out);
     say_tracked(client, welcome, &out);

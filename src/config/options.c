@@ -56,6 +56,8 @@ const struct entry_keys peer_keys = ENTRY_KEYS("peers", peer_key_table);
 /* In the order of their enums, each list closed by NULL. */
 static const char *const pool_mode_names[] = {"session", "transaction", "statement", NULL};
 static const char *const session_state_names[] = {"follow", "reset", "leak", NULL};
+static const char *const session_probe_names[] = {"auto", "always", NULL};
+static const char *const follow_unknown_names[] = {"probe", "pin", NULL};
 static const char *const load_balance_names[] = {"round-robin", "disable", NULL};
 static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",           "cert",
                                               "hba", "ldap",  "pam",   "scram-sha-256", NULL};
@@ -291,6 +293,10 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, pool_mode_names, text, error);
     case OPTION_SESSION_STATE:
         return set_name(value, session_state_names, text, error);
+    case OPTION_SESSION_PROBE:
+        return set_name(value, session_probe_names, text, error);
+    case OPTION_FOLLOW_UNKNOWN:
+        return set_name(value, follow_unknown_names, text, error);
     case OPTION_AUTH_TYPE:
         return set_name(value, auth_type_names, text, error);
     case OPTION_TLS_MODE:
@@ -393,6 +399,10 @@ static const char *name_of(const struct config_option *option, const void *value
         return pool_mode_names[*(const enum pool_mode *)value];
     case OPTION_SESSION_STATE:
         return session_state_names[*(const enum session_state *)value];
+    case OPTION_SESSION_PROBE:
+        return session_probe_names[*(const enum session_probe_when *)value];
+    case OPTION_FOLLOW_UNKNOWN:
+        return follow_unknown_names[*(const enum follow_unknown *)value];
     case OPTION_AUTH_TYPE:
         return auth_type_names[*(const enum auth_type *)value];
     case OPTION_TLS_MODE:

@@ -195,6 +195,14 @@ const char *wanted_parameters_get(const struct wanted_parameters *wanted, int sl
     return item ? item->value : NULL;
 }
 
+bool wanted_parameters_copy(struct wanted_parameters *to, const struct wanted_parameters *from)
+{
+    for (int i = 0; i < from->count; i++)
+        if (!wanted_parameters_set(to, from->items[i].slot, from->items[i].value))
+            return false;
+    return true;
+}
+
 void wanted_parameters_finish(struct wanted_parameters *wanted)
 {
     for (int i = 0; i < wanted->count; i++)

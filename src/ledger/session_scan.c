@@ -224,8 +224,10 @@ static void note_setting(struct scan *scan, const char *name)
                                            "time",
                                            "standard_conforming_strings",
                                            NULL};
-    if (is_one_of(name, reported))
+    if (is_one_of(name, reported)) {
+        scan->mask |= SESSION_REPORTED;
         return;
+    }
     if (strcmp(name, "role") == 0 || strcmp(name, "session_authorization") == 0) {
         scan->mask |= SESSION_ROLE;
         return;
@@ -267,8 +269,24 @@ static void take_setting_name(struct scan *scan)
     note_setting(scan, name);
 }
 
+/* What is left of a SET: back to the default? */
+static void take_default(struct scan *scan)
+{
+    for (; !is_statement_end(scan); next_token(scan))
+        if (is_word(scan, "default"))
+            scan->mask |= SESSION_RESETS;
+}
+
+/* To where a reported setting was SET, its server says by itself. */
+static void forget_reported(struct scan *scan, uint32_t before)
+{
+    if (!(scan->mask & SESSION_RESETS))
+        scan->mask &= ~(uint32_t)SESSION_REPORTED | before;
+}
+
 static void take_set(struct scan *scan)
 {
+    uint32_t before = scan->mask;
     next_token(scan);
     if (is_word(scan, "local") || is_word(scan, "transaction") || is_word(scan, "constraints"))
         return;
@@ -276,15 +294,19 @@ static void take_set(struct scan *scan)
         next_token(scan);
         if (is_word(scan, "authorization")) {
             scan->mask |= SESSION_ROLE;
+            take_default(scan);
             return;
         }
     }
     take_setting_name(scan);
+    take_default(scan);
+    forget_reported(scan, before);
 }
 
 static void take_reset(struct scan *scan)
 {
     next_token(scan);
+    scan->mask |= SESSION_RESETS;
     if (is_word(scan, "session"))
         scan->mask |= SESSION_ROLE;
     else
@@ -295,9 +317,10 @@ static void take_discard(struct scan *scan)
 {
     next_token(scan);
     if (is_word(scan, "all"))
-        scan->mask |= SESSION_DOUBT & ~(uint32_t)SESSION_UNKNOWN;
+        scan->mask |=
+            (SESSION_DOUBT & ~(uint32_t)SESSION_UNKNOWN) | SESSION_RESETS | SESSION_FORGETS;
     else if (is_word(scan, "sequences"))
-        scan->mask |= SESSION_ENDING;
+        scan->mask |= SESSION_ENDING | SESSION_FORGETS;
     else if (!is_word(scan, "plans"))
         scan->mask |= SESSION_TEMP | SESSION_ENDING;
 }
@@ -392,10 +415,12 @@ static void take_set_config(struct scan *scan)
     }
     if (is_local)
         return;
+    uint32_t before = scan->mask;
     if (is_literal)
         note_setting(scan, name);
     else
         scan->mask |= SESSION_DOUBT;
+    forget_reported(scan, before);
 }
 
 /* A name inside of a statement. */

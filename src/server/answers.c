@@ -352,6 +352,7 @@ static void note_tag(struct server *server, const struct message *message)
     if (strcmp(tag, "DEALLOCATE ALL") != 0 && strcmp(tag, "DISCARD ALL") != 0)
         return;
     server_statements_forget(&server->statements);
+    server->holds_probe = false;
     if (server->events)
         server->events->forgot_statements(server);
 }

@@ -1,4 +1,5 @@
-"""What a client leaves in a session never reaches another one (PITFALLS rows 9 and 10), and a clean server costs nothing."""
+"""session_state=reset: what a client leaves in a session never reaches another one (PITFALLS rows 9 and 10), and a clean server
+costs nothing."""
 
 import pytest
 
@@ -49,7 +50,7 @@ def backend(peer):
 @pytest.mark.parametrize("way", ["simple", "extended", "named"])
 @pytest.mark.parametrize("kind", TOUCH)
 def test_what_one_client_leaves_the_next_does_not_see(pooler, grants, kind, way):
-    under_test = pooler(default_pool_size=1, max_prepared_statements=10)
+    under_test = pooler(session_state="reset", default_pool_size=1, max_prepared_statements=10)
     one, other = under_test.peer(), under_test.peer()
     shown = SHOW.get(kind, SHOW["work_mem"])
     before, process = other.value(shown), backend(one)
@@ -67,7 +68,7 @@ def test_what_one_client_leaves_the_next_does_not_see(pooler, grants, kind, way)
 
 @pytest.mark.parametrize("kind", ["work_mem", "role", "statement_timeout", "advisory_lock"])
 def test_a_client_that_vanishes_leaves_nothing(pooler, cluster, grants, kind):
-    under_test = pooler(default_pool_size=1)
+    under_test = pooler(session_state="reset", default_pool_size=1)
     one, other = under_test.peer(), under_test.peer()
     before = other.value(SHOW[kind])
     one.ask(query("begin"))
@@ -78,7 +79,7 @@ def test_a_client_that_vanishes_leaves_nothing(pooler, cluster, grants, kind):
 
 
 def test_state_lives_as_long_as_the_transaction(pooler):
-    under_test = pooler(default_pool_size=1)
+    under_test = pooler(session_state="reset", default_pool_size=1)
     peer = under_test.peer()
     peer.ask(query("begin"))
     peer.ask(query("set work_mem = '7MB'"))
@@ -90,7 +91,7 @@ def test_state_lives_as_long_as_the_transaction(pooler):
 
 
 def test_prepared_statements_outlive_a_cleaning(pooler):
-    under_test = pooler(default_pool_size=1, max_prepared_statements=10)
+    under_test = pooler(session_state="reset", default_pool_size=1, max_prepared_statements=10)
     one, other = under_test.peer(), under_test.peer()
     one.ask(parse("select 'kept'", "kept") + SYNC)
     other.ask(query("prepare leftover as select 1"))
@@ -98,8 +99,9 @@ def test_prepared_statements_outlive_a_cleaning(pooler):
     assert [answer.row for answer in answers if answer.type == "D"] == [[b"kept"]]
 
 
-def test_a_clean_server_is_not_cleaned(pooler, cluster):
-    under_test = pooler(default_pool_size=1)
+@pytest.mark.parametrize("state", ["follow", "reset"])
+def test_a_clean_server_is_not_cleaned(pooler, cluster, state):
+    under_test = pooler(session_state=state, default_pool_size=1)
     peer = under_test.peer()
     for text in ("select 1", "begin", "insert into numbers select 1 where false", "commit", "set timezone = 'Europe/Berlin'",
                  "begin", "set local work_mem = '7MB'", "commit"):
@@ -110,7 +112,7 @@ def test_a_clean_server_is_not_cleaned(pooler, cluster):
 
 
 def test_a_client_is_told_once_a_kind_what_it_loses(pooler):
-    under_test = pooler(default_pool_size=1)
+    under_test = pooler(session_state="reset", default_pool_size=1)
     peer = under_test.peer()
     answers = []
     for _ in range(3):
@@ -122,7 +124,7 @@ def test_a_client_is_told_once_a_kind_what_it_loses(pooler):
 
 
 def test_discard_all_loses_nothing_to_tell_of(pooler):
-    peer = pooler(default_pool_size=1).peer()
+    peer = pooler(session_state="reset", default_pool_size=1).peer()
     peer.ask(query("discard all"))
     assert not [answer for answer in peer.ask(query("select 1")) if answer.type == "N"]
 
@@ -135,7 +137,7 @@ def test_leak_leaves_it_there(pooler):
 
 
 def test_a_library_that_was_loaded_costs_the_server(pooler):
-    under_test = pooler(default_pool_size=1)
+    under_test = pooler(session_state="reset", default_pool_size=1)
     one, other = under_test.peer(), under_test.peer()
     process = backend(one)
     one.ask(query("load 'plpgsql'"))
