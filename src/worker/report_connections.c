@@ -117,7 +117,8 @@ static void put_server(struct report_part *part, const struct server *server)
     snprintf(row->database, sizeof(row->database), "%s", pool->key);
     snprintf(row->state, sizeof(row->state), "%s", server_state_name(server->state));
     if (server->is_dedicated)
-        strcpy(row->replication, server->is_physical ? "physical" : "logical");
+        snprintf(row->replication, sizeof(row->replication), "%s",
+                 server->is_physical ? "physical" : "logical");
     if (server->parameters.values[slot])
         snprintf(row->application_name, sizeof(row->application_name), "%s",
                  server->parameters.values[slot]);
