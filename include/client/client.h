@@ -290,6 +290,8 @@ void attach_go_on_pinned(struct client *client);
 
 /* Sets the time limit that holds now: of a query, of a transaction, of idling in one. */
 void attach_arm(struct client *client);
+/* Of idling outside of one (client_idle_timeout). */
+void attach_arm_idle(struct client *client);
 
 /* For client/cancel. The waiting client leaves the queue and is told 57014. */
 void requests_cancel_waiting(struct client *client);

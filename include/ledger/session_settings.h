@@ -16,6 +16,10 @@
 
 #include "base/bytes.h"
 
+/* The first statement of a block of ours, a Query of its own: whatever the session's defaults for
+ * transactions have become. Never READ WRITE, which a standby refuses (MECHANISMS §4.1). */
+#define SESSION_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE"
+
 #define SESSION_SETTINGS_MAX 64   /* of one client */
 #define SESSION_NAME_MAX     127  /* bytes of a name */
 #define SESSION_VALUE_MAX    8192 /* bytes of a value */

@@ -251,6 +251,8 @@ bool pool_open_failed(struct pool *pool, enum pool_failure failure, const struct
                       usec_t now, usec_t login_retry);
 /* POOL_OPEN cannot be done (no memory): gives the place back. */
 void pool_open_abandoned(struct pool *pool, struct pool_advice *advice);
+/* The same of any order: of a place that was promised, if one was. */
+void pool_order_abandoned(struct pool *pool, enum pool_order order, struct pool_advice *advice);
 /* Its end was seen (in any state; it is off the idle list after this). Gives the place back;
  * *advice may open another (also in the pool that got the slot of limits). Drops the member's
  * reference to the pool. */

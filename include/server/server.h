@@ -220,6 +220,9 @@ void server_release(struct server *server);
 #define SERVER_CLOSING_WAIT USEC_PER_SEC
 void server_close(struct server *server, const char *reason, const struct error *why);
 void server_move_state(struct server *server, enum server_state next);
+/* A Query of the pooler's own, whose answers are swallowed. False: no memory, or no room in the
+ * ledger. */
+bool server_put_query(struct server *server, const char *query);
 /* That is what its session has now, beyond what it reports. */
 void server_set_profile(struct server *server, struct session_profile *profile);
 

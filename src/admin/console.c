@@ -48,7 +48,7 @@ void console_go_on(struct console_session *session)
     }
 }
 
-static void report_done(struct report *report, void *argument)
+void console_report_done(struct report *report, void *argument)
 {
     struct console_session *session = argument;
     if (console_end_wait(session)) {
@@ -130,7 +130,7 @@ static void run_show(struct console_session *session, const struct command *comm
     }
     session->show = show;
     console_begin_wait(session);
-    if (!report_start(session->workers, session->client->set->loop, show->kind, report_done,
+    if (!report_start(session->workers, session->client->set->loop, show->kind, console_report_done,
                       session)) {
         session->is_waiting = false;
         console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");

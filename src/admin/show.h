@@ -91,6 +91,8 @@ void console_begin_wait(struct console_session *session);
 bool console_end_wait(struct console_session *session);
 /* Behind the answer: takes what was asked meanwhile. */
 void console_go_on(struct console_session *session);
+/* `done` of the reports that a session waits for: writes the table of session->show. */
+void console_report_done(struct report *report, void *argument);
 /* Fills session->wait: its end is answered with `tag`. */
 void console_prepare_wait(struct console_session *session, const char *tag);
 /* Waits for session->wait, and is answered with `tag`. */

@@ -137,26 +137,13 @@ static void write_why(struct console_session *session, const struct report *repo
     data_row_end(out, row);
 }
 
-static void holders_are_known(struct report *report, void *argument)
-{
-    struct console_session *session = argument;
-    if (console_end_wait(session)) {
-        if (report->failed)
-            console_error(session, SQLSTATE_OUT_OF_MEMORY, "out of memory");
-        else
-            console_table(session, session->show, report);
-        console_go_on(session);
-    }
-    report_destroy(report);
-}
-
 /* True: the holders are asked for, and the session waits on. */
 static bool ask_for_holders(struct console_session *session, const struct report *report)
 {
     const struct report_question question = {.subject = &report->subject};
     return report->subject.pool && !report->failed &&
-           report_ask(session->workers, report->loop, REPORT_HOLDERS, &question, holders_are_known,
-                      session);
+           report_ask(session->workers, report->loop, REPORT_HOLDERS, &question,
+                      console_report_done, session);
 }
 
 static void client_is_known(struct report *report, void *argument)

@@ -69,18 +69,13 @@ static inline bool send_prefix(struct client *client)
 bool attach_ask(struct client *client, const char *query)
 {
     struct server *server = client->server;
-    uint8_t memory[128];
-    struct bytes out = bytes_over(memory, sizeof(memory));
 
-    build_query(&out, query);
-    if (!bytes_ok(&out) || !ledger_has_room(&server->ledger, 1) ||
-        !stream_put(&server->stream, out.data, out.size)) {
+    if (!server_put_query(server, query)) {
         server->must_close = true;
         client_close(client, "out of memory");
         return false;
     }
     server->unnamed_owner = 0; /* a simple Query drops it */
-    ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
     return true;
 }
 
@@ -115,7 +110,7 @@ static inline void arm_idle(struct client *client)
         deadline_set(&client->set->idle_deadlines, &client->deadline, now_of(client) + limit);
 }
 
-static __attribute__((noinline)) void arm_idle_pinned(struct client *client)
+void attach_arm_idle(struct client *client)
 {
     deadline_clear(&client->deadline);
     arm_idle(client);
@@ -137,7 +132,7 @@ void attach_arm(struct client *client)
     if (at != INT64_MAX)
         deadline_set(&client->set->transaction_deadlines, &client->deadline, at);
     else if (client->pins && !client->is_in_transaction)
-        arm_idle_pinned(client);
+        attach_arm_idle(client);
     else
         deadline_clear(&client->deadline);
 }

@@ -93,6 +93,19 @@ void moat_destroy(struct moat *moat)
     memory_free(moat);
 }
 
+/* ---- rates: `mark` is until when what came so far has used them up ---- */
+
+/* A second's worth may come at once. */
+static bool has_turn_left(usec_t mark, int rate, usec_t now)
+{
+    return mark - now <= USEC_PER_SEC - USEC_PER_SEC / rate;
+}
+
+static void use_turn(usec_t *mark, int rate, usec_t now)
+{
+    *mark = (*mark > now ? *mark : now) + USEC_PER_SEC / rate;
+}
+
 /* ---- prefixes. All of this is under the mutex ---- */
 
 static uint64_t bits_of(const struct address *address)
@@ -145,21 +158,20 @@ static struct moat_prefix *find_prefix(struct moat *moat, const struct address *
     return find_origin(moat, &origin);
 }
 
-static struct prefix_list *rank_of(struct moat *moat, const struct moat_prefix *prefix)
+static uint32_t rank_of(const struct moat_prefix *prefix)
 {
-    return &moat->ranks[prefix->waiting < RANKS ? prefix->waiting : RANKS - 1];
+    return prefix->waiting < RANKS ? prefix->waiting : RANKS - 1;
 }
 
 static void set_waiting(struct moat *moat, struct moat_prefix *prefix, uint32_t waiting)
 {
     if (prefix->waiting > 0)
-        TAILQ_REMOVE(rank_of(moat, prefix), prefix, link);
+        TAILQ_REMOVE(&moat->ranks[rank_of(prefix)], prefix, link);
     prefix->waiting = waiting;
     if (waiting > 0)
-        TAILQ_INSERT_TAIL(rank_of(moat, prefix), prefix, link);
-    uint32_t rank = waiting < RANKS ? waiting : RANKS - 1;
-    if (rank > moat->highest)
-        moat->highest = rank;
+        TAILQ_INSERT_TAIL(&moat->ranks[rank_of(prefix)], prefix, link);
+    if (rank_of(prefix) > moat->highest)
+        moat->highest = rank_of(prefix);
     while (moat->highest > 0 && TAILQ_EMPTY(&moat->ranks[moat->highest]))
         moat->highest--;
 }
@@ -174,12 +186,9 @@ static enum moat_verdict check_prefix(struct moat *moat, struct moat_prefix *pre
         return MOAT_TOO_MANY;
     if (limits->logins_per_prefix <= 0)
         return MOAT_IN;
-    /* A second's worth may come at once. */
-    usec_t each = USEC_PER_SEC / limits->logins_per_prefix;
-    usec_t mark = prefix->rate_mark > now ? prefix->rate_mark : now;
-    if (mark - now > USEC_PER_SEC - each)
+    if (!has_turn_left(prefix->rate_mark, limits->logins_per_prefix, now))
         return MOAT_TOO_OFTEN;
-    prefix->rate_mark = mark + each;
+    use_turn(&prefix->rate_mark, limits->logins_per_prefix, now);
     return MOAT_IN;
 }
 
@@ -476,17 +485,6 @@ void moat_counts(struct moat *moat, uint64_t counts[MOAT_VERDICTS])
 
 /* ---- cancels ---- */
 
-/* A second's worth may come at once. */
-static bool has_misses_left(usec_t mark, int rate, usec_t now)
-{
-    return mark - now <= USEC_PER_SEC - USEC_PER_SEC / rate;
-}
-
-static void use_miss(usec_t *mark, int rate, usec_t now)
-{
-    *mark = (*mark > now ? *mark : now) + USEC_PER_SEC / rate;
-}
-
 static bool has_limit(const struct moat_origin *origin)
 {
     return origin->family == AF_INET || origin->family == AF_INET6;
@@ -498,8 +496,8 @@ bool moat_may_cancel(struct moat *moat, const struct moat_guest *guest, usec_t n
     (void)pthread_mutex_lock(&moat->mutex);
     const struct moat_prefix *prefix = guest->prefix;
     *origin = (struct moat_origin){prefix->bits, prefix->family};
-    bool may = origin->family == AF_UNIX || has_misses_left(moat->miss_mark, MOAT_MISSES, now);
-    if (has_limit(origin) && !has_misses_left(prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now))
+    bool may = origin->family == AF_UNIX || has_turn_left(moat->miss_mark, MOAT_MISSES, now);
+    if (has_limit(origin) && !has_turn_left(prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now))
         may = false;
     if (!may)
         moat->cancels_dropped++;
@@ -514,10 +512,10 @@ void moat_cancel_missed(struct moat *moat, const struct moat_origin *origin, use
     if (has_limit(origin)) {
         struct moat_prefix *prefix = find_origin(moat, origin);
         if (prefix != &moat->others)
-            use_miss(&prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now);
+            use_turn(&prefix->miss_mark, MOAT_MISSES_PER_PREFIX, now);
     }
     if (origin->family != AF_UNIX)
-        use_miss(&moat->miss_mark, MOAT_MISSES, now);
+        use_turn(&moat->miss_mark, MOAT_MISSES, now);
     (void)pthread_mutex_unlock(&moat->mutex);
 }
 

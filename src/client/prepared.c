@@ -94,15 +94,22 @@ static bool put_parse(struct request_walk *walk, const struct shared_statement *
     return request_put(walk, statement->parse, statement->parse_size);
 }
 
-/* The server holds the statement when the next message reaches it. */
-static bool make_held(struct request_walk *walk, const struct shared_statement *statement)
+static bool is_held(const struct client *client, const struct shared_statement *statement)
+{
+    const struct server_statement *found =
+        server_statements_find(&client->server->statements, statement);
+    return found && !found->is_stale;
+}
+
+/* Parsed under our name, in place of a stale one. */
+static bool parse_under_our_name(struct request_walk *walk,
+                                 const struct shared_statement *statement,
+                                 enum ledger_action action)
 {
     struct client *client = walk->client;
     struct server_statements *held = &client->server->statements;
-    const struct server_statement *found = server_statements_find(held, statement);
-    if (found && !found->is_stale)
-        return true;
-    if (found && !close_taken(walk, server_statements_take(held, statement)))
+    if (server_statements_find(held, statement) &&
+        !close_taken(walk, server_statements_take(held, statement)))
         return false;
     struct statement_delta *delta = server_statements_define(held, statement);
     if (!delta) {
@@ -114,8 +121,15 @@ static bool make_held(struct request_walk *walk, const struct shared_statement *
         return false;
     }
     count_for_client(client, delta);
-    expect(client, LEDGER_PARSE, LEDGER_SWALLOW, 0, delta);
+    expect(client, LEDGER_PARSE, action, 0, delta);
     return true;
+}
+
+/* The server holds the statement when the next message reaches it. */
+static bool make_held(struct request_walk *walk, const struct shared_statement *statement)
+{
+    return is_held(walk->client, statement) ||
+           parse_under_our_name(walk, statement, LEDGER_SWALLOW);
 }
 
 /* A ParseComplete may be made up only where the state at that point is known and is not 'E'
@@ -205,29 +219,12 @@ uint64_t prepared_settings(const struct client *client)
            (client->profile ? client->profile->statement_hash : 0);
 }
 
-/* Held already: its answer is made up. Else it is parsed under our name. */
+/* Held already: its answer is made up. */
 static bool send_shared(struct request_walk *walk, const struct shared_statement *statement)
 {
-    struct client *client = walk->client;
-    struct server_statements *held = &client->server->statements;
-    const struct server_statement *found = server_statements_find(held, statement);
-    if (found && !found->is_stale) {
-        expect(client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
-        return true;
-    }
-    if (found && !close_taken(walk, server_statements_take(held, statement)))
-        return false;
-    struct statement_delta *delta = server_statements_define(held, statement);
-    if (!delta) {
-        no_memory(walk);
-        return false;
-    }
-    if (!evict(walk, server_statements_find(held, statement)) || !put_parse(walk, statement)) {
-        statement_delta_settle(delta, false, NULL, &client->set->statements, NULL);
-        return false;
-    }
-    count_for_client(client, delta);
-    expect(client, LEDGER_PARSE, LEDGER_FORWARD, 0, delta);
+    if (!is_held(walk->client, statement))
+        return parse_under_our_name(walk, statement, LEDGER_FORWARD);
+    expect(walk->client, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
     return true;
 }
 

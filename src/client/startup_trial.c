@@ -138,7 +138,7 @@ static void put_trial(const struct client *client, struct bytes *out)
 {
     const struct session_list *asked = &client->login->asked;
     const char *separator = "SELECT ";
-    build_query(out, "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE");
+    build_query(out, SESSION_BEGIN);
     size_t mark = message_begin(out, 'Q');
     bytes_text(out, "SET LOCAL statement_timeout = 0; RESET SESSION AUTHORIZATION; RESET ROLE; ");
     for (int i = 0; i < asked->count; i++, separator = ", ") {
@@ -251,7 +251,6 @@ static bool begin(struct client *client, struct server *server)
     }
     for (int i = 0; i < 3; i++)
         ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
-    server->unnamed_owner = 0; /* a simple Query drops it */
     return true;
 }
 
@@ -270,16 +269,6 @@ static void granted(struct pool_waiter *waiter, struct pool_member *member)
     }
 }
 
-static void refused(struct pool_waiter *waiter, const struct error *why)
-{
-    struct client *client = client_of_waiter(waiter);
-    pool_waiter_done(waiter);
-    if (client->state != CLIENT_CLOSED)
-        client_refuse(client, why);
-    else
-        client_free_if_closed(client);
-}
-
 static void ask_for_server(struct client *client)
 {
     struct client_set *set = client->set;
@@ -287,7 +276,7 @@ static void ask_for_server(struct client *client)
     struct pool_advice advice = {.order = POOL_NOTHING};
     struct error error;
     client->waiter.granted = granted;
-    client->waiter.refused = refused;
+    client->waiter.refused = attach_refused;
     for (;;) {
         switch (pool_acquire(client->pool, set->worker, &client->waiter, loop_now(set->loop),
                              &member, &advice, &error)) {

@@ -193,7 +193,9 @@ static const char *value_in(const struct pool_welcome *welcome, const char *name
     return NULL;
 }
 
-static void say_untracked(struct client *client, const struct pool_welcome *welcome,
+/* What the server said at its login; the client's own value where it asked for one. `all`: also the
+ * settings that are tracked. */
+static void say_as_server(struct client *client, const struct pool_welcome *welcome, bool all,
                           struct bytes *out)
 {
     const struct parameter_names *names = client->set->shared->parameter_names;
@@ -205,7 +207,7 @@ static void say_untracked(struct client *client, const struct pool_welcome *welc
         if (value == NULL)
             return;
         int slot = parameter_slot(names, name);
-        if (is_tracked(names, slot))
+        if (!all && is_tracked(names, slot))
             continue;
         const char *own = session_profile_get(client->profile, name);
         value = own ? own : value;
@@ -302,18 +304,6 @@ static bool end_answer(struct client *client, struct bytes *out)
     return true;
 }
 
-static void arm_idle(struct client *client)
-{
-    struct effective effective;
-
-    if (client->state != CLIENT_IDLE || deadline_is_set(&client->deadline))
-        return;
-    config_effective(client->set->config, client->database, NULL, client->user, &effective);
-    if (effective.client_idle_timeout > 0)
-        deadline_set(&client->set->idle_deadlines, &client->deadline,
-                     loop_now(client->set->loop) + effective.client_idle_timeout);
-}
-
 static void note_login(struct client *client)
 {
     struct pool_stats *stats = pool_stats(client->pool, client->set->worker);
@@ -335,33 +325,15 @@ static void say_welcome(struct client *client, struct pool_welcome *welcome)
         return;
     }
     begin_answer(client, &out);
-    say_untracked(client, welcome, &out);
+    say_as_server(client, welcome, false, &out);
     say_tracked(client, welcome, &out);
     pool_welcome_release(welcome);
     if (!end_answer(client, &out))
         return;
     note_login(client);
     requests_start(client);
-    arm_idle(client);
-}
-
-/* What the server of a replication says is so: the client's settings were in its startup message.
- */
-static void say_all(struct client *client, const struct pool_welcome *welcome, struct bytes *out)
-{
-    const struct parameter_names *names = client->set->shared->parameter_names;
-    struct cursor cursor = cursor_over(welcome->data, welcome->size);
-
-    while (cursor_left(&cursor) > 0) {
-        const char *name = cursor_string(&cursor);
-        const char *value = cursor_string(&cursor);
-        if (value == NULL)
-            return;
-        int slot = parameter_slot(names, name);
-        build_parameter_status(out, name, value);
-        if (slot >= 0)
-            told_parameters_set(&client->told, slot, value);
-    }
+    if (client->state == CLIENT_IDLE && !deadline_is_set(&client->deadline))
+        attach_arm_idle(client);
 }
 
 void welcome_dedicated(struct client *client, struct pool_welcome *welcome)
@@ -369,7 +341,8 @@ void welcome_dedicated(struct client *client, struct pool_welcome *welcome)
     struct bytes out;
 
     begin_answer(client, &out);
-    say_all(client, welcome, &out);
+    /* The client's settings were in its startup message: all is as the server says. */
+    say_as_server(client, welcome, true, &out);
     pool_welcome_release(welcome);
     if (!end_answer(client, &out))
         return;
@@ -408,17 +381,6 @@ static void granted(struct pool_waiter *waiter, struct pool_member *member)
         await_welcome(client);
 }
 
-static void refused(struct pool_waiter *waiter, const struct error *why)
-{
-    struct client *client = client_of_waiter(waiter);
-
-    pool_waiter_done(waiter);
-    if (client->state != CLIENT_CLOSED)
-        client_refuse(client, why);
-    else
-        client_free_if_closed(client);
-}
-
 /* True: a server was there, and is on its way back. False: the client waits, or was refused. */
 static bool ask_for_server(struct client *client)
 {
@@ -428,7 +390,7 @@ static bool ask_for_server(struct client *client)
     struct error error;
 
     client->waiter.granted = granted;
-    client->waiter.refused = refused;
+    client->waiter.refused = attach_refused;
     switch (pool_acquire(client->pool, set->worker, &client->waiter, loop_now(set->loop), &member,
                          &advice, &error)) {
     case POOL_GOT:

@@ -240,7 +240,7 @@ int wanted_parameters_prefix(const struct wanted_parameters *wanted,
                              const struct parameter_names *names, struct session_change change,
                              struct bytes *out)
 {
-    build_query(out, "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE");
+    build_query(out, SESSION_BEGIN);
     int queries = 1 + build_encoding_query(wanted, server, names, out);
     size_t mark = message_begin(out, 'Q');
     const char *separator = put_timeout(change, out);

@@ -418,6 +418,15 @@ bool pool_open_failed(struct pool *pool, enum pool_failure failure, const struct
     return shall_be_told;
 }
 
+void pool_order_abandoned(struct pool *pool, enum pool_order order, struct pool_advice *advice)
+{
+    advice->order = POOL_NOTHING;
+    if (order == POOL_OPEN)
+        pool_open_abandoned(pool, advice);
+    else if (order == POOL_DEDICATE)
+        pool_dedicated_abandoned(pool, advice);
+}
+
 void pool_open_abandoned(struct pool *pool, struct pool_advice *advice)
 {
     advice->order = POOL_NOTHING;

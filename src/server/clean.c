@@ -32,7 +32,7 @@ static bool put_queries(struct server *server, uint32_t dirt)
 {
     uint8_t memory[QUERY_SIZE + 128];
     struct bytes out = bytes_over(memory, sizeof(memory));
-    build_query(&out, "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE");
+    build_query(&out, SESSION_BEGIN);
     size_t mark = message_begin(&out, 'Q');
     bytes_text(&out, "SET LOCAL statement_timeout = 0; ");
     for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++)

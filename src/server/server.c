@@ -226,23 +226,28 @@ bool server_is_clean(const struct server *server)
 
 #define RESET_LIMIT (15 * USEC_PER_SEC)
 
+bool server_put_query(struct server *server, const char *query)
+{
+    struct bytes out;
+    bytes_init(&out, strlen(query) + 64);
+    build_query(&out, query);
+    bool ok = bytes_ok(&out) && ledger_has_room(&server->ledger, 1) &&
+              stream_put(&server->stream, out.data, out.size);
+    bytes_finish(&out);
+    if (ok)
+        ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
+    return ok;
+}
+
 static bool start_reset(struct server *server)
 {
     const char *query = server->set->config->settings.server_reset_query;
     if (!query || !*query)
         return false;
-    struct bytes out;
-    bytes_init(&out, strlen(query) + 64);
-    build_query(&out, query);
-    bool ok = bytes_ok(&out) && server_clean_profile(server) &&
-              ledger_has_room(&server->ledger, 1) &&
-              stream_put(&server->stream, out.data, out.size);
-    bytes_finish(&out);
-    if (!ok) {
+    if (!server_clean_profile(server) || !server_put_query(server, query)) {
         server_close(server, "reset query failed", NULL);
         return true;
     }
-    ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
     usec_t limit = server->set->config->settings.server_connect_timeout;
     deadline_set(&server->set->connect_deadlines, &server->deadline,
                  loop_now(server->set->loop) + (limit > 0 ? limit : RESET_LIMIT));
@@ -394,12 +399,7 @@ static void decline(struct pool_advice *advice)
 {
     while (advice->order != POOL_NOTHING) {
         struct pool *pool = advice->pool;
-        enum pool_order order = advice->order;
-        advice->order = POOL_NOTHING;
-        if (order == POOL_OPEN)
-            pool_open_abandoned(pool, advice);
-        else if (order == POOL_DEDICATE)
-            pool_dedicated_abandoned(pool, advice);
+        pool_order_abandoned(pool, advice->order, advice);
         pool_release_reference(pool);
     }
 }

@@ -280,38 +280,29 @@ static void open_some(struct server_set *set, struct pool *pool)
     server_follow(set, &advice);
 }
 
-/* At shutdown no wish has its place used: it is given back, and whoever gets it gives it back, too.
- */
-static void place_dedicated(struct server_set *set, struct pool *pool)
+/* At shutdown no place is used: it is given back, and whoever gets it gives it back, too. */
+static void give_back(enum pool_order order, struct pool *pool)
 {
-    struct pool_advice advice = {.order = POOL_NOTHING};
-    if (!set->is_shutting_down) {
-        server_dedicated_place(set, pool);
-        return;
-    }
-    pool_dedicated_abandoned(pool, &advice);
+    struct pool_advice advice;
+    pool_order_abandoned(pool, order, &advice);
     if (advice.order != POOL_NOTHING)
         pool_release_reference(advice.pool);
 }
 
 static void obey(struct server_set *set, enum pool_order order, struct pool *pool)
 {
+    if (set->is_shutting_down && (order == POOL_OPEN || order == POOL_DEDICATE)) {
+        give_back(order, pool);
+        return;
+    }
     switch (order) {
     case POOL_NOTHING:
         break;
     case POOL_OPEN:
-        if (set->is_shutting_down) { /* the place is given back, and whoever gets it gives it back,
-                                        too */
-            struct pool_advice advice = {.order = POOL_NOTHING};
-            pool_open_abandoned(pool, &advice);
-            if (advice.order != POOL_NOTHING)
-                pool_release_reference(advice.pool);
-            break;
-        }
         open_some(set, pool);
         break;
     case POOL_DEDICATE:
-        place_dedicated(set, pool);
+        server_dedicated_place(set, pool);
         break;
     case POOL_ASK:
         give(set, pool);
@@ -344,11 +335,8 @@ void server_set_order(struct server_set *set, enum pool_order order, int worker,
     }
     struct order *sent = memory_zalloc(sizeof(*sent));
     if (!sent) {
-        struct pool_advice advice = {.order = POOL_NOTHING};
-        if (order == POOL_OPEN)
-            pool_open_abandoned(pool, &advice);
-        else if (order == POOL_DEDICATE)
-            pool_dedicated_abandoned(pool, &advice);
+        struct pool_advice advice;
+        pool_order_abandoned(pool, order, &advice);
         pool_release_reference(pool);
         server_follow(set, &advice);
         return;

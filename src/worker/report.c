@@ -66,12 +66,11 @@ static void count_client(struct report_part *part, const struct client *client)
     struct report_pool *row = client->pool ? row_of(part, client->pool) : NULL;
     if (!row || client->state < CLIENT_WELCOME || client->state >= CLIENT_CONSOLE)
         return;
-    if (client->state != CLIENT_WAITING && client->state != CLIENT_WELCOME) {
+    if (!report_is_waiting(client)) {
         row->clients_active++;
         return;
     }
-    usec_t since = client->state == CLIENT_WAITING ? client->wait_start : client->connect_time;
-    usec_t wait = loop_now(part->worker->loop) - since;
+    usec_t wait = loop_now(part->worker->loop) - report_wait_start(client);
     row->clients_waiting++;
     if (wait > row->max_wait)
         row->max_wait = wait;

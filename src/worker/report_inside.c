@@ -43,16 +43,6 @@ static int64_t since(const struct report_part *part, usec_t start)
     return start > 0 ? loop_now(part->worker->loop) - start : 0;
 }
 
-static bool is_waiting(const struct client *client)
-{
-    return client->state == CLIENT_WAITING || client->state == CLIENT_WELCOME;
-}
-
-static usec_t wait_start_of(const struct client *client)
-{
-    return client->state == CLIENT_WELCOME ? client->connect_time : client->wait_start;
-}
-
 static void fill_subject(struct report_part *part, uint64_t id)
 {
     struct report_subject *subject = &part->subject;
@@ -70,9 +60,9 @@ static void fill_subject(struct report_part *part, uint64_t id)
     subject->query = client->is_in_request ? since(part, client->query_start) : 0;
     subject->server_id = client->server ? client->server->id : 0;
     subject->pool = client->pool ? pool_acquire_reference(client->pool) : NULL;
-    if (!is_waiting(client))
+    if (!report_is_waiting(client))
         return;
-    subject->wait_start = wait_start_of(client);
+    subject->wait_start = report_wait_start(client);
     subject->wait = since(part, subject->wait_start);
 }
 
@@ -137,8 +127,8 @@ static void fill_holders(struct report_part *part, const struct report_subject *
         if (server->member.pool == subject->pool && server->state != SERVER_CLOSED)
             put_holder(part, server);
     TAILQ_FOREACH (client, &part->worker->clients.clients, link)
-        if (client->pool == subject->pool && is_waiting(client) &&
-            wait_start_of(client) < subject->wait_start)
+        if (client->pool == subject->pool && report_is_waiting(client) &&
+            report_wait_start(client) < subject->wait_start)
             part->waiting_before++;
 }
 

@@ -25,6 +25,16 @@ struct report_part {
     bool failed;
 };
 
+/* For a server, or for its pool's first one. */
+static inline bool report_is_waiting(const struct client *client)
+{
+    return client->state == CLIENT_WAITING || client->state == CLIENT_WELCOME;
+}
+static inline usec_t report_wait_start(const struct client *client)
+{
+    return client->state == CLIENT_WELCOME ? client->connect_time : client->wait_start;
+}
+
 /* Adds the rows of this worker's clients, servers, or both (and of the listening sockets, which are
  * worker 0's). */
 void report_connections(struct report_part *part, enum report_kind kind);

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 
 import psycopg
 
@@ -252,6 +253,17 @@ class Pooler:
             return True
 
         return await_that(reached, seconds, f"SHOW POOLS has {wanted}")
+
+    def assert_login_waits_for_resume(self):
+        """Database app is paused: who logs in waits, and is let in by RESUME."""
+        late = self.open()
+        thread = threading.Thread(target=lambda: late.login("alice", "alice-secret", "app"))
+        thread.start()
+        self.await_pool(cl_waiting=1)
+        assert self.console("RESUME app").tag == "RESUME"
+        thread.join(10)
+        assert late.value("select 1") == "1"
+        late.close()
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))

@@ -1,7 +1,5 @@
 """What an operator ends: KILL, KILL USER, KILL_CLIENT; and what he sets while it runs: SET."""
 
-import threading
-
 import pytest
 
 from peer import Peer, Refused, query, types
@@ -32,14 +30,7 @@ def test_kill_of_a_database_ends_its_sessions_and_holds_it_until_resume(pooler, 
     assert other.value("select 1") == "1"
     assert under_test.show("DATABASES", name="app")[0]["paused"] == "1"
     await_that(lambda: not under_test.show("POOLS", database="app"), 5, "the pool is gone")
-    late = under_test.open()
-    thread = threading.Thread(target=lambda: late.login("alice", "alice-secret", "app"))
-    thread.start()
-    under_test.await_pool(cl_waiting=1)
-    assert under_test.console("RESUME app").tag == "RESUME"
-    thread.join(10)
-    assert late.value("select 1") == "1"
-    late.close()
+    under_test.assert_login_waits_for_resume()
     other.close()
 
 

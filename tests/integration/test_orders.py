@@ -59,14 +59,7 @@ def test_pause_of_one_database_leaves_the_others(pooler):
     assert under_test.show("DATABASES", name="app")[0]["paused"] == "1" and under_test.show("DATABASES", name="other")[0]["paused"] == "0"
     with under_test.peer(database="other") as peer:
         assert peer.value("select 1") == "1"
-    late = under_test.open()
-    thread = threading.Thread(target=lambda: late.login("alice", "alice-secret", "app"))
-    thread.start()
-    under_test.await_pool(cl_waiting=1)
-    assert under_test.console("RESUME app").tag == "RESUME"
-    thread.join(10)
-    assert late.value("select 1") == "1"
-    late.close()
+    under_test.assert_login_waits_for_resume()
 
 
 @pytest.mark.parametrize("before, command, text", [

@@ -54,14 +54,20 @@ START_TEST(kept_input_is_there_again)
 }
 END_TEST
 
-START_TEST(what_was_forwarded_in_the_same_turn_is_sent_though_it_is_taken_back)
+/* Three bytes are kept and forwarded, and not sent yet. */
+static void forward_one(void)
 {
-    char text[8] = "";
     side->leaves_input = true;
     peer_says(side, "one");
     turn_until(loop, side->inputs > 0);
     stream_keep(&side->stream);
     ck_assert(stream_forward(&target->stream, &side->stream, 3));
+}
+
+START_TEST(what_was_forwarded_in_the_same_turn_is_sent_though_it_is_taken_back)
+{
+    char text[8] = "";
+    forward_one();
     stream_rewind(&side->stream);
     turns(loop, 2);
     ck_assert_int_eq(recv(target->peer, text, sizeof(text), 0), 3);
@@ -85,11 +91,7 @@ END_TEST
 START_TEST(what_is_forgotten_in_its_own_turn_is_sent_and_gives_its_buffer_back)
 {
     char text[8] = "";
-    side->leaves_input = true;
-    peer_says(side, "one");
-    turn_until(loop, side->inputs > 0);
-    stream_keep(&side->stream);
-    ck_assert(stream_forward(&target->stream, &side->stream, 3));
+    forward_one();
     stream_forget(&side->stream);
     turns(loop, 2);
     ck_assert_int_eq(recv(target->peer, text, sizeof(text), 0), 3);
