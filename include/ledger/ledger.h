@@ -165,7 +165,11 @@ void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argum
                    void *argument);
 /* The tag of the oldest thing owed; NULL: none. */
 void *ledger_head_tag(const struct ledger *ledger);
-/* The oldest thing owed is the client's, or was (a cancel may be sent; MECHANISMS §5.4). */
+/* The oldest thing owed is the client's, or was. */
 bool ledger_head_is_clients(const struct ledger *ledger);
+/* What runs is the client's, or was: a cancel may be sent (MECHANISMS §5.4). A Parse or Close of
+ * the pooler's in the client's own Sync unit is no reason to wait: PostgreSQL keeps its answer back
+ * until the client's statement has something to say, and an error of that Parse is the client's. */
+bool ledger_may_cancel(const struct ledger *ledger);
 /* All that is still owed is settled as SKIPPED (the server is gone). Take the settled ones next. */
 void ledger_abandon(struct ledger *ledger);

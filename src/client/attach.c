@@ -324,7 +324,7 @@ static void retry_cancel(struct client *client)
     void (*done)(void *argument) = client->cancel_done;
     if (!done || !client->server)
         return;
-    if (ledger_head_is_clients(&client->server->ledger)) {
+    if (ledger_may_cancel(&client->server->ledger)) {
         client->cancel_done = NULL;
         server_cancel(client->server, (struct server_cancel_request){
                                           .done = done, .argument = client->cancel_argument});
@@ -580,7 +580,7 @@ const struct server_events attach_server_events = {
 void attach_cancel(struct client *client, void (*done)(void *argument), void *argument)
 {
     struct server *server = client->server;
-    if (server && ledger_head_is_clients(&server->ledger)) {
+    if (server && ledger_may_cancel(&server->ledger)) {
         server_cancel(server, (struct server_cancel_request){.done = done, .argument = argument});
         return;
     }

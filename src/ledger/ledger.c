@@ -358,6 +358,20 @@ bool ledger_head_is_clients(const struct ledger *ledger)
     return action == LEDGER_FORWARD || action == LEDGER_LEFT;
 }
 
+bool ledger_may_cancel(const struct ledger *ledger)
+{
+    for (uint32_t i = ledger->head; i != ledger->tail; i++) {
+        const struct ledger_entry *entry = &ledger->entries[i % LEDGER_ENTRIES];
+        if (entry->action == LEDGER_FORWARD || entry->action == LEDGER_LEFT)
+            return true;
+        bool is_in_front = entry->action == LEDGER_SYNTHESIZE || entry->kind == LEDGER_PARSE ||
+                           entry->kind == LEDGER_CLOSE;
+        if (!is_in_front || (entry->action == LEDGER_SWALLOW && entry->answer == LEDGER_MAY_FAIL))
+            return false;
+    }
+    return false;
+}
+
 bool ledger_may_repeat(const struct ledger *ledger)
 {
     const struct ledger_entry *entry = &ledger->entries[ledger->head % LEDGER_ENTRIES];

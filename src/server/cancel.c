@@ -136,7 +136,7 @@ static bool has_target(const struct side_cancel *cancel)
 {
     const struct server *server = find_server(cancel);
     return cancel->key_size > 0 ||
-           (server && server->turns == cancel->turn && ledger_head_is_clients(&server->ledger));
+           (server && server->turns == cancel->turn && ledger_may_cancel(&server->ledger));
 }
 
 static void copy_key(struct side_cancel *cancel, const struct server *server)

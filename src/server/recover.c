@@ -65,7 +65,7 @@ static usec_t now_of(const struct server *server)
 /* What the client left runs. */
 static bool is_at_work(const struct server *server)
 {
-    return ledger_head_is_clients(&server->ledger);
+    return ledger_may_cancel(&server->ledger);
 }
 
 static void arm(struct server *server)

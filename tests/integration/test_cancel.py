@@ -9,7 +9,7 @@ import urllib.request
 import psycopg
 import pytest
 
-from peer import PROTOCOL_3_2, SSL_REQUEST, Peer, cancel_request, query, tls_context
+from peer import PROTOCOL_3_2, SSL_REQUEST, SYNC, Peer, bind, cancel_request, execute, parse, query, tls_context
 from waiting import SLOW, await_that, free_port
 
 SLEEP = query("select pg_sleep(30)")
@@ -111,6 +111,35 @@ def test_a_waiting_client_can_be_cancelled(pooler, worker_threads):
     under_test.await_pool(1, cl_waiting=0)
     first.ask(query("commit"))
     assert waiting.value("select 'now'") == "now"
+
+
+def sleeps_behind_our_parse(under_test, peer, cluster):
+    """A statement that the client has prepared runs on a server that did not have it: PostgreSQL keeps the answer to the
+    pooler's own Parse back until the statement has something to say."""
+    peer.ask(parse("select pg_sleep(30)", "long") + SYNC)
+    under_test.console("RECONNECT")
+    assert peer.value("select 1") == "1"
+    peer.send(bind(statement="long") + execute() + SYNC)
+    running(cluster, 1)
+
+
+def test_a_cancel_strikes_a_statement_behind_our_own_parse(pooler, cluster):
+    under_test = pooler(default_pool_size=1)
+    with under_test.peer() as peer:
+        sleeps_behind_our_parse(under_test, peer, cluster)
+        cancel(under_test, peer)
+        assert codes(peer.read_until("Z", timeout=5 * SLOW)) == ["57014"]
+        assert peer.value("select 'alive'") == "alive"
+
+
+def test_who_leaves_a_statement_behind_our_own_parse_leaves_nothing_that_runs(pooler, cluster):
+    under_test = pooler(default_pool_size=1)
+    with under_test.peer() as peer:
+        sleeps_behind_our_parse(under_test, peer, cluster)
+        backend = cluster.run("select pid from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' "
+                              "and pid <> pg_backend_pid()")
+    running(cluster, 0)
+    assert [(int(under_test.peer().value("select pg_backend_pid()")),)] == [tuple(row) for row in backend]
 
 
 def test_drivers_cancel(pooler, cluster):

@@ -480,6 +480,35 @@ START_TEST(what_a_client_left_is_answered_to_nobody)
 }
 END_TEST
 
+/* PostgreSQL keeps ParseComplete back while the statement runs. */
+START_TEST(a_cancel_may_strike_behind_a_parse_of_ours)
+{
+    ck_assert(!ledger_may_cancel(&ledger));
+    ask_ours(LEDGER_CLOSE);
+    ask_ours(LEDGER_PARSE);
+    ck_assert(!ledger_may_cancel(&ledger));
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SYNTHESIZE, '1', NULL);
+    ask_batch();
+    ck_assert(ledger_may_cancel(&ledger));
+    ck_assert(!ledger_head_is_clients(&ledger));
+}
+END_TEST
+
+START_TEST(a_cancel_waits_for_what_is_only_ours)
+{
+    ledger_expect(&ledger, LEDGER_PARSE, LEDGER_SWALLOW, LEDGER_MAY_FAIL, NULL);
+    ask(LEDGER_QUERY);
+    ck_assert(!ledger_may_cancel(&ledger));
+    ledger_init(&ledger);
+    ask_ours(LEDGER_PARSE);
+    ask_ours(LEDGER_BIND);
+    ask_ours(LEDGER_EXECUTE);
+    ask_ours(LEDGER_SYNC);
+    ask(LEDGER_QUERY);
+    ck_assert(!ledger_may_cancel(&ledger));
+}
+END_TEST
+
 START_TEST(the_poolers_own_stays_its_own_when_the_client_leaves)
 {
     ask_ours(LEDGER_QUERY);
@@ -772,6 +801,8 @@ Suite *suite_ledger_ledger(void)
         the_ring_wraps_around,
         a_full_ring_has_no_room,
         what_a_client_left_is_answered_to_nobody,
+        a_cancel_may_strike_behind_a_parse_of_ours,
+        a_cancel_waits_for_what_is_only_ours,
         the_poolers_own_stays_its_own_when_the_client_leaves,
         tags_that_nobody_waits_for_are_given_up,
         an_execute_without_its_sync_is_known,
