@@ -16,7 +16,8 @@ enum command_verdict {
 struct command {
     char word[COMMAND_WORD_MAX];         /* upper case: "SHOW", "RELOAD", ... */
     char argument[COMMAND_ARGUMENT_MAX]; /* case kept; "" when there is none; of SET: the key */
-    char value[COMMAND_VALUE_MAX];       /* of SET; the third word of KILL USER, SHOW WHY */
+    char value[COMMAND_VALUE_MAX];  /* of SET; the third word of KILL USER, SHOW WHY, FLUSH AUTH */
+    char fourth[COMMAND_VALUE_MAX]; /* of FLUSH AUTH */
     bool is_set, is_kill_user;
 };
 

@@ -30,6 +30,9 @@ struct scram_cache *scram_cache_create(void); /* NULL: no memory */
 /* After offload_destroy and when the loops have ended; nobody is called any more. NULL is fine. */
 void scram_cache_destroy(struct scram_cache *cache);
 
+/* Forgets the keys that were made. */
+void scram_cache_clear(struct scram_cache *cache);
+
 /* True: both keys are set. */
 bool scram_cache_get(struct scram_cache *cache, const struct scram_cache_subject *subject,
                      uint8_t stored_key[SCRAM_KEY_SIZE], uint8_t server_key[SCRAM_KEY_SIZE]);

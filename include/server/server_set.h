@@ -1,6 +1,7 @@
 /* server_set: the servers of one worker, and what they share. That worker's thread. */
 #pragma once
 #include "auth/key_cache.h"
+#include "auth/password_cache.h"
 #include "base/tally.h"
 #include "net/resolver.h"
 #include "server/server.h"
@@ -31,6 +32,7 @@ struct server_set {
     struct offload *offload;
     struct key_cache *key_cache;   /* salted SCRAM keys; shared, has a mutex of its own */
     struct key_cache *client_keys; /* of clients' own logins (auth/client_keys); shared as well */
+    struct password_cache *password_cache; /* clients' that were right; shared as well */
     const struct parameter_names *parameter_names;
     _Atomic uint64_t *ids; /* one counter for clients and servers of the process */
     struct server_list servers;

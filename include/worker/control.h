@@ -72,3 +72,7 @@ bool control_kill(struct workers *workers, struct loop *loop, const struct kill_
 /* SHUTDOWN, TERM and INT: SHUTDOWN_NO means at once. A second order while one runs is obeyed as
  * COMPAT 5.4 and 6.4 say. Any worker's thread. */
 void control_shutdown(struct workers *workers, enum shutdown_mode mode, bool at_once);
+
+/* FLUSH AUTH: answers of auth_query, passwords that were right, and, without a database, SCRAM keys
+ * are forgotten. `database`, `user` NULL: whichever. Any thread. */
+void control_flush_auth(struct workers *workers, const char *database, const char *user);

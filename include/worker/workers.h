@@ -19,6 +19,7 @@ struct workers {
     struct offload *offload;
     struct key_cache *key_cache;
     struct key_cache *client_keys;
+    struct password_cache *password_cache;
     struct tls_ticket_keys *ticket_keys;
     int login_ceiling; /* worker 0: what descriptors allow of max_login_clients; 0: all of it */
     const struct config *config;      /* worker 0's: the newest that was published */

@@ -106,6 +106,25 @@ static enum command_verdict parse_third(const char *at, struct command *command)
     return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
 }
 
+/* FLUSH AUTH [database [user]] */
+static enum command_verdict parse_flush(const char *at, struct command *command)
+{
+    enum command_verdict verdict = take_word(&at, command->argument, sizeof(command->argument));
+    if (verdict != COMMAND_OK)
+        return verdict;
+    skip_space(&at);
+    if (!is_at_end(at))
+        verdict = take_word(&at, command->value, sizeof(command->value));
+    if (verdict != COMMAND_OK)
+        return verdict;
+    skip_space(&at);
+    if (!is_at_end(at))
+        verdict = take_word(&at, command->fourth, sizeof(command->fourth));
+    if (verdict != COMMAND_OK)
+        return verdict;
+    return is_at_end(at) ? COMMAND_OK : COMMAND_INVALID;
+}
+
 enum command_verdict command_parse(const char *text, struct command *command)
 {
     memset(command, 0, sizeof(*command));
@@ -121,6 +140,8 @@ enum command_verdict command_parse(const char *text, struct command *command)
     skip_space(&text);
     if (strcmp(command->word, "SET") == 0)
         return parse_set(text, command);
+    if (strcmp(command->word, "FLUSH") == 0)
+        return parse_flush(text, command);
     if (is_at_end(text))
         return COMMAND_OK;
     verdict = take_word(&text, command->argument, sizeof(command->argument));

@@ -164,7 +164,7 @@ static const struct {
 } orders[] = {
     {"RELOAD", console_reload},           {"SET", console_set},
     {"SUSPEND", console_suspend},         {"SHUTDOWN", run_shutdown},
-    {"KILL_CLIENT", console_kill_client},
+    {"KILL_CLIENT", console_kill_client}, {"FLUSH", console_flush},
 };
 
 /* NULL: there is no such command. */
@@ -173,6 +173,8 @@ static void (*find_order(const struct command *command))(struct console_session 
 {
     bool takes_none = strcmp(command->word, "RELOAD") == 0 || strcmp(command->word, "SUSPEND") == 0;
     if (takes_none && command->argument[0])
+        return NULL;
+    if (strcmp(command->word, "FLUSH") == 0 && strcasecmp(command->argument, "AUTH") != 0)
         return NULL;
     if (command->is_kill_user)
         return console_kill_user;

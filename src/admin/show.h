@@ -59,6 +59,10 @@ void console_reload(struct console_session *session, const struct command *comma
 void console_set(struct console_session *session, const struct command *command, const char *query);
 bool console_is_faked_setting(const char *name);
 
+/* flush: FLUSH AUTH */
+void console_flush(struct console_session *session, const struct command *command,
+                   const char *query);
+
 /* kill */
 void console_kill_database(struct console_session *session, const char *database);
 void console_kill_user(struct console_session *session, const struct command *command,

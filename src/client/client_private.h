@@ -59,6 +59,7 @@ struct client_login {
     struct scram_server scram;
     bool has_client_key; /* in `scram`: the client has shown it, or a password that has it */
     struct scram_check *check;
+    uint64_t password_era; /* of the password cache, when the check began */
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
@@ -112,6 +113,11 @@ void login_methods_input(struct client *client);
 /* The client's database is known: the key that its SCRAM login has shown may serve the logins to
  * its servers (COMPAT 4.6). */
 void login_methods_keep_key(struct client *client);
+/* client/login_memory: this very password was right less than auth_cache_ttl ago, with the secret
+ * that holds now, and servers of the client can be opened without checking it again. */
+bool login_is_remembered(const struct client *client, const char *password);
+/* It was checked and is right. `era`: password_cache_era() before the check. */
+void login_remember(const struct client *client, const char *password, uint64_t era);
 /* Leaves helpers that are at work for this client, and wipes what is held for them. */
 void login_methods_finish(struct client *client);
 

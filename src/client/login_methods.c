@@ -267,6 +267,19 @@ static void conclude_password(struct client *client, bool is_right)
     conclude(client, is_right, PASSWORD_FAILED);
 }
 
+/* The password is still in the input buffer. */
+static void remember(struct client *client)
+{
+    struct message message;
+
+    if (!peek_answer(client, &message))
+        return;
+    struct cursor body = cursor_over(message.body.data, message.body.size);
+    const char *password = cursor_string(&body);
+    if (password != NULL)
+        login_remember(client, password, client->login->password_era);
+}
+
 static void check_answered(void *argument, bool is_right, const uint8_t client_key[SCRAM_KEY_SIZE])
 {
     struct client *client = argument;
@@ -274,6 +287,8 @@ static void check_answered(void *argument, bool is_right, const uint8_t client_k
     client->login->check = NULL;
     client->login->has_client_key = is_right;
     memcpy(client->login->scram.client_key, client_key, SCRAM_KEY_SIZE);
+    if (is_right)
+        remember(client);
     conclude_password(client, is_right && !client->login->must_fail);
 }
 
@@ -283,6 +298,7 @@ static void start_check(struct client *client, const char *password)
     struct client_login *login = client->login;
 
     login->step = LOGIN_HELPER;
+    login->password_era = password_cache_era(set->servers->password_cache);
     login->check = scram_cache_check(set->shared->scram_cache, set->offload, set->loop,
                                      secret_of(client), password, check_answered, client);
     if (login->check == NULL)
@@ -308,6 +324,9 @@ static bool judge_password(struct client *client, const char *password, bool *is
         *is_right = false;
         return true;
     case VERIFIER_NEEDS_PBKDF2:
+        *is_right = login_is_remembered(client, password);
+        if (*is_right)
+            return true;
         start_check(client, password);
         return false;
     }

@@ -174,6 +174,11 @@ bool scram_cache_get(struct scram_cache *cache, const struct scram_cache_subject
     return true;
 }
 
+void scram_cache_clear(struct scram_cache *cache)
+{
+    key_cache_clear(cache->keys);
+}
+
 static bool derive(const struct derivation *derivation)
 {
     uint8_t salted[SCRAM_KEY_SIZE], client_key[SCRAM_KEY_SIZE], stored_key[SCRAM_KEY_SIZE],

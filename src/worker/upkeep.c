@@ -66,6 +66,12 @@ static void forget_idle(struct workers *workers)
     config_forget_autos(workers->config, settings->autodb_idle_timeout, now);
 }
 
+static void forget_passwords(struct workers *workers)
+{
+    password_cache_sweep(workers->password_cache, workers->config->settings.auth_cache_ttl,
+                         loop_now(workers->array[0].loop));
+}
+
 static void often(void *argument)
 {
     struct workers *workers = argument;
@@ -128,6 +134,7 @@ static void seldom(void *argument)
         watch(&workers->array[i], now);
     control_sweep(workers);
     forget_idle(workers);
+    forget_passwords(workers);
     stats_look(workers);
 }
 

@@ -30,6 +30,7 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     workers->resolver = workers->offload ? resolver_create(workers->offload) : NULL;
     workers->key_cache = key_cache_create(KEY_CACHE_ENTRIES_MAX);
     workers->client_keys = key_cache_create(CLIENT_KEYS_MAX);
+    workers->password_cache = password_cache_create();
     workers->stats = stats_create(workers);
     shared->counts = client_counts_create();
     shared->moat = moat_create();
@@ -42,9 +43,9 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     shared->own_uid = getuid();
     atomic_store(&shared->ids, 1);
     random_bytes(shared->mock_key, sizeof(shared->mock_key));
-    return workers->resolver && workers->key_cache && workers->client_keys && workers->stats &&
-           shared->counts && shared->moat && shared->registry && shared->scram_cache &&
-           shared->user_cache &&
+    return workers->resolver && workers->key_cache && workers->client_keys &&
+           workers->password_cache && workers->stats && shared->counts && shared->moat &&
+           shared->registry && shared->scram_cache && shared->user_cache &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -61,6 +62,7 @@ static void init_server_set(struct workers *workers, struct worker *worker)
         .offload = workers->offload,
         .key_cache = workers->key_cache,
         .client_keys = workers->client_keys,
+        .password_cache = workers->password_cache,
         .parameter_names = &workers->parameter_names,
         .ids = &workers->shared.ids,
     };
@@ -240,6 +242,7 @@ void workers_destroy(struct workers *workers)
     moat_destroy(workers->shared.moat);
     key_cache_destroy(workers->key_cache);
     key_cache_destroy(workers->client_keys);
+    password_cache_destroy(workers->password_cache);
     stats_destroy(workers->stats);
     for (int i = 0; workers->array && i < workers->count; i++)
         loop_destroy(workers->array[i].loop);

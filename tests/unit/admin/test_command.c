@@ -99,6 +99,21 @@ START_TEST(kill_user_alone_takes_a_name)
 }
 END_TEST
 
+START_TEST(flush_auth_takes_a_database_and_a_user)
+{
+    ck_assert_int_eq(parse("flush auth"), COMMAND_OK);
+    ck_assert_str_eq(command.argument, "auth");
+    ck_assert_str_eq(command.value, "");
+    ck_assert_int_eq(parse("FLUSH AUTH \"my db\" alice ;"), COMMAND_OK);
+    ck_assert_str_eq(command.value, "my db");
+    ck_assert_str_eq(command.fourth, "alice");
+    ck_assert_int_eq(parse("FLUSH AUTH db;"), COMMAND_OK);
+    ck_assert_str_eq(command.fourth, "");
+    ck_assert_int_eq(parse("FLUSH AUTH a b c"), COMMAND_INVALID);
+    ck_assert_int_eq(parse("FLUSH"), COMMAND_INVALID);
+}
+END_TEST
+
 Suite *suite_admin_command(void)
 {
     const TTest *const tests[] = {
@@ -107,7 +122,7 @@ Suite *suite_admin_command(void)
         an_empty_query_is_invalid,           a_third_word_is_invalid,
         a_word_of_16_bytes_is_too_long,      an_argument_of_64_bytes_is_too_long,
         set_takes_a_word_or_a_string,        set_without_a_value_is_invalid,
-        kill_user_alone_takes_a_name,
+        kill_user_alone_takes_a_name,        flush_auth_takes_a_database_and_a_user,
     };
     Suite *suite = suite_create("admin/command");
     TCase *all = tcase_create("all");
