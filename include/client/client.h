@@ -28,6 +28,7 @@ struct client_replication; /* of client/replication; NULL: an ordinary client */
 
 #define CLIENT_STATES(X)                                                                           \
     X(FIRST_BYTES) /* TLS, SSLRequest, cancel, until the StartupMessage */                         \
+    X(FRONT)       /* speaks HTTP: taken over by front_ops */                                      \
     X(LOGIN)       /* authentication */                                                            \
     X(MOVING)      /* in the mail to its home worker */                                            \
     X(WELCOME)     /* authenticated, waits until a server of its pool has logged in once */        \
@@ -57,6 +58,10 @@ struct client {
     struct client_login *login;
     struct console_session *console;
     struct client_replication *replication;
+    void
+        *front; /* of front_ops: what it is for the room that has taken it over; NULL: nobody has */
+    struct listener_entry *listener;                  /* by which it came in; a reference */
+    struct listener_count *listener_count;            /* counted there */
     struct database_entry *database;                  /* references */
     struct user_entry *user;                          /* login user; may be NULL (any) */
     char *user_name, *database_name;                  /* owned */
@@ -143,10 +148,18 @@ static inline struct client *client_of_waiter(struct pool_waiter *waiter)
     return (struct client *)((char *)waiter - offsetof(struct client, waiter));
 }
 
-/* Takes over an accepted socket on this worker and starts with first_bytes. Counts it in
- * counts->logging_in (which the acceptor has raised already). Takes the guest over. */
-void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   const struct listener_entry *listener, struct moat_guest *guest);
+/* An accepted socket on its way to its worker. */
+struct client_arrival {
+    int fd;
+    struct address peer;
+    struct moat_guest *guest;
+    struct listener_entry *listener; /* a reference */
+    struct listener_count *listener_count;
+};
+/* Takes over an accepted socket on this worker, with guest and reference, and starts with
+ * first_bytes. Counts it in counts->logging_in and listener_count->open (which the acceptor has
+ * raised already). */
+void client_accept(struct client_set *set, const struct client_arrival *arrival);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */
@@ -158,9 +171,6 @@ void client_close(struct client *client, const char *reason);
 void client_refuse(struct client *client, const struct error *error);
 void client_refuse_text(struct client *client, const char *sqlstate, const char *text);
 
-/* client/first_bytes: from accept to the StartupMessage; then client/login. Installed as the
- * stream's events by client_accept. */
-void first_bytes_start(struct client *client);
 /* client/login: the StartupMessage was read (its bytes are still in the input buffer; login copies
  * what it keeps). */
 struct startup_packet;

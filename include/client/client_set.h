@@ -2,6 +2,7 @@
 #pragma once
 #include "auth/user_cache.h"
 #include "client/client.h"
+#include "client/first_bytes.h"
 #include "pool/registry.h"
 #include "server/server_set.h"
 
@@ -27,8 +28,9 @@ struct client_shared {
     struct registry *registry;
     const struct parameter_names *parameter_names;
     const struct console_ops *console;
-    void *console_argument; /* struct workers *, for admin */
-    uint8_t mock_key[32];   /* THREATS §2.7: salts of unknown users */
+    void *console_argument;        /* struct workers *, for admin */
+    const struct front_ops *front; /* NULL: HTTP is not built */
+    uint8_t mock_key[32];          /* THREATS §2.7: salts of unknown users */
     struct scram_cache
         *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
     struct user_cache *user_cache; /* client/user_lookup: what auth_query has said */

@@ -12,6 +12,15 @@ struct client_count; /* of one database or one user */
 
 struct client_counts;
 
+/* What came in by one listener. They stay for the life of the process, under their names. */
+struct listener_count {
+    _Atomic uint64_t accepted;
+    _Atomic uint64_t strangers; /* spoke what is not spoken there */
+    _Atomic int open;           /* connections now, those in login too */
+    struct listener_count *next;
+    char name[];
+};
+
 struct client_counts *client_counts_create(void);
 void client_counts_destroy(struct client_counts *counts);
 
@@ -33,3 +42,6 @@ void client_count_release(struct client_counts *counts,
                           struct client_count *count); /* NULL is fine */
 int client_count_of_database(struct client_counts *counts, const char *name);
 int client_count_of_user(struct client_counts *counts, const char *name);
+
+/* The counter of the listener with this name, made where there is none. NULL: no memory. */
+struct listener_count *client_count_listener(struct client_counts *counts, const char *name);

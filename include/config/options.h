@@ -47,7 +47,7 @@ struct config_option {
     size_t offset; /* in struct settings */
 };
 
-/* Keys inside a line of [databases], [users] or [peers]. */
+/* Keys inside a line of [databases], [users], [peers] or [listeners]. */
 enum entry_key_type {
     ENTRY_TEXT,
     ENTRY_SECRET,
@@ -57,7 +57,11 @@ enum entry_key_type {
     ENTRY_HOSTS,
     ENTRY_POOL_MODE,
     ENTRY_SESSION_STATE,
-    ENTRY_LOAD_BALANCE
+    ENTRY_LOAD_BALANCE,
+    ENTRY_TLS_MODE,
+    ENTRY_AUTH_TYPE,
+    ENTRY_PROTOCOLS,
+    ENTRY_SWITCH
 };
 
 struct entry_key {
@@ -83,7 +87,7 @@ struct peer_entry {
 
 extern const struct config_option config_options[];
 extern const int config_option_count;
-extern const struct entry_keys database_keys, user_keys, peer_keys;
+extern const struct entry_keys database_keys, user_keys, peer_keys, listener_keys;
 
 const struct config_option *config_option_find(const char *name); /* NULL: there is none */
 /* The name that `name` was perhaps meant to be, or NULL. */
@@ -109,8 +113,13 @@ bool settings_is_default(const struct settings *settings, const struct config_op
 bool settings_text(const struct settings *settings, const struct config_option *option, char *text,
                    size_t size);
 
-/* Case-insensitive; -1: no such name. The values are those of enum pool_mode and enum
- * load_balance_hosts. */
+/* Case-insensitive; -1: no such name. The values are those of the enum that is called
+ * so. */
 int pool_mode_find(const char *name);
 int session_state_find(const char *name);
 int load_balance_hosts_find(const char *name);
+int tls_mode_find(const char *name);
+int auth_type_find(const char *name);
+const char *pool_mode_name(enum pool_mode mode);
+const char *tls_mode_name(enum tls_mode mode);
+const char *auth_type_name(enum auth_type type);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "config/settings.h" /* enum pool_mode, enum auth_type, struct settings */
+#include "net/address.h"
 #include "net/tls_context.h"
 
 enum load_balance_hosts { LOAD_BALANCE_ROUND_ROBIN, LOAD_BALANCE_DISABLE };
@@ -71,18 +72,41 @@ struct user_entry {
     _Atomic int references;
 };
 
-/* A port (or Unix socket) and what holds for its clients. In this version there is one of each
- * kind. */
+/* What a listener speaks: bits. */
+#define SPEAKS_POSTGRES  1
+#define SPEAKS_HTTP      2
+#define SPEAKS_WEBSOCKET 4
+
+/* A door: one or more addresses with a port, and what holds for who comes in there. The first, with
+ * listen_addr, listen_port and the Unix socket of unix_socket_dir, is called "default"; others are
+ * lines of [listeners]. One set of pools and limits lies behind all of them. Reference-counted. */
+#define CONFIG_LISTENERS_MAX     64
+#define CONFIG_LISTENER_NAME_MAX 63
+#define CONFIG_ADDRESSES_MAX     16
 struct listener_entry {
-    const char *name;               /* "default" */
-    struct tls_context *client_tls; /* NULL when client_tls_sslmode=disable */
-    bool admin;                     /* the console may be reached through it */
+    const char *name;
+    const char *addr;               /* NULL: listen_addr */
+    int port;                       /* listen_port of default */
+    int pool_mode;                  /* enum pool_mode or CONFIG_UNSET, as the following ints */
+    int tls;                        /* enum tls_mode */
+    int auth;                       /* enum auth_type */
+    int admin;                      /* 0, 1 */
+    int protocols;                  /* SPEAKS_... */
+    const char *databases;          /* names with commas between them; NULL: all */
+    struct tls_context *client_tls; /* a reference; NULL when there is no TLS */
+    /* Where it listens. Of default: none, those are opened at start only. */
+    struct address addresses[CONFIG_ADDRESSES_MAX];
+    int address_count;
+    _Atomic int references;
 };
 
 struct config {
     struct settings settings;
-    struct listener_entry listener;
-    const struct hba *hba; /* rules of auth_hba_file; NULL unless auth_type=hba was loaded */
+    struct listener_entry *listeners[CONFIG_LISTENERS_MAX]; /* references; the first is default */
+    int listener_count;
+    bool
+        has_mixed_modes; /* clients of one pool may differ in their pool_mode: a listener has one */
+    const struct hba *hba; /* rules of auth_hba_file; NULL unless some auth_type is hba */
     const char *file;      /* as given */
     uint64_t generation;   /* 1 at start, +1 at each reload */
     _Atomic int references;
@@ -90,7 +114,8 @@ struct config {
     struct config_tables *tables;
 };
 
-/* What holds for one pool or client, after user over database over global (COMPAT 3.2). */
+/* What holds for one pool or client, after user over database over global (COMPAT 3.2); a client's
+ * listener is over all of them. */
 struct effective {
     enum pool_mode pool_mode;
     enum session_state session_state;
@@ -129,11 +154,28 @@ void user_release(struct user_entry *user);
 struct user_entry *user_with_secret(const struct user_entry *known, const char *name,
                                     const char *secret);
 
-/* `pool_user` decides pool sizes, mode and server timeouts, `login_user` the client's own limits
- * (COMPAT 3.2); either may be NULL (unknown). `database` NULL: global values. */
-void config_effective(const struct config *config, const struct database_entry *database,
-                      const struct user_entry *pool_user, const struct user_entry *login_user,
+/* Whom the question is about; what is NULL is unknown, and says nothing. */
+struct config_subject {
+    const struct database_entry *database;
+    const struct user_entry *pool_user;  /* decides pool sizes, mode and server timeouts */
+    const struct user_entry *login_user; /* the client's own limits (COMPAT 3.2) */
+    const struct listener_entry *listener;
+};
+void config_effective(const struct config *config, const struct config_subject *subject,
                       struct effective *effective);
+
+/* The listener with this name, borrowed as long as `config` is; NULL: there is none. */
+struct listener_entry *config_listener(const struct config *config, const char *name);
+struct listener_entry *listener_entry_acquire(struct listener_entry *listener);
+void listener_entry_release(struct listener_entry *listener); /* NULL is fine */
+/* What holds there, of its own or of the global settings. */
+enum auth_type listener_auth(const struct listener_entry *listener,
+                             const struct settings *settings);
+enum tls_mode listener_tls(const struct listener_entry *listener, const struct settings *settings);
+/* May the console be reached there? */
+bool listener_has_console(const struct listener_entry *listener, bool is_local);
+/* May clients that come in there use this database? */
+bool listener_has_database(const struct listener_entry *listener, const char *name);
 
 /* Is `name` one of a name list (admin_users, stats_users, ignore_startup_parameters)? Exact. */
 bool name_list_has(const char *list, const char *name);

@@ -118,6 +118,8 @@ bool stream_start_tls_connect(struct stream *stream, struct tls_context *context
 bool stream_is_tls(const struct stream *stream);
 /* "TLSv1.3/TLS_AES_256_GCM_SHA384", "" without TLS. */
 void stream_tls_text(const struct stream *stream, char *text, size_t size);
+/* What was chosen by ALPN: TLS_ALPN_..., 0: nothing. */
+unsigned stream_tls_alpn(const struct stream *stream);
 /* Whether the handshake resumed a session. */
 bool stream_tls_resumed(const struct stream *stream);
 /* The peer has shown a certificate that verifies. */

@@ -15,6 +15,10 @@
 
 enum tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 
+/* What is offered to clients that choose by ALPN. */
+#define TLS_ALPN_POSTGRESQL 1u
+#define TLS_ALPN_HTTP_1_1   2u
+
 struct tls_settings {
     enum tls_mode mode;
     const char *ca_file;   /* NULL or "": none; "system" (server side): the system's roots */
@@ -26,6 +30,7 @@ struct tls_settings {
     const char *ecdhcurve;     /* "auto", "none" or a curve name */
     const char *dheparams;     /* "auto" or "none" */
     const char *listener_name; /* client side: part of the session id context */
+    unsigned alpn;             /* client side: TLS_ALPN_...; 0: "postgresql" */
 };
 
 struct tls_context; /* opaque: an SSL_CTX, its mode, counts */

@@ -151,6 +151,7 @@ struct server {
                       */
     bool was_used;   /* by a client */
     bool ends_transactions; /* the owner is told of those left open, before its client is */
+    bool is_session_owners; /* the owner keeps it until it leaves */
     bool end_was_seen;      /* its FIN or reset came */
     bool is_dedicated;      /* opened for one client: closed when that leaves */
     bool is_physical;       /* and no SQL can be said there */

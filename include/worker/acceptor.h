@@ -14,6 +14,11 @@ acceptor_open(struct workers *workers,
 void acceptor_each(const struct acceptor *acceptor,
                    void (*call)(const struct address *address, int fd, void *argument),
                    void *argument);
+/* The configuration has changed: sockets of [listeners] are opened and closed; clients stay. */
+void acceptor_update(struct acceptor *acceptor);
+/* A row for each listener of the configuration; NULL: no memory. The caller frees it. */
+struct report_listener;
+struct report_listener *acceptor_report(const struct acceptor *acceptor, size_t *count);
 /* SUSPEND: who connects waits in the listen queue. */
 void acceptor_pause(struct acceptor *acceptor, bool paused);
 void acceptor_close_tcp(struct acceptor *acceptor); /* shutdown has begun */

@@ -19,7 +19,8 @@ enum report_kind {
     REPORT_LISTS,
     REPORT_WORKERS,
     REPORT_ERRORS,
-    REPORT_CLIENT,  /* the one with `client_id`: `subject` */
+    REPORT_CLIENT, /* the one with `client_id`: `subject` */
+    REPORT_LISTENERS,
     REPORT_HOLDERS, /* who has the servers of `pool`, and how many of its waiters are before
                        `subject` */
 };
@@ -88,6 +89,20 @@ struct report_pool {
     char failure[160]; /* what the last login said, while no server is there; "": nothing failed */
     struct pool_stats stats;
 };
+/* A listener of the configuration (SHOW LISTENERS). */
+struct report_listener {
+    char name[64];
+    char addresses[256]; /* those that are open, with commas between them */
+    int port;
+    int protocols; /* SPEAKS_... */
+    int pool_mode; /* enum pool_mode or CONFIG_UNSET */
+    enum tls_mode tls;
+    enum auth_type auth;
+    char databases[256]; /* "": all */
+    bool has_console;
+    int open; /* connections now */
+    uint64_t accepted, strangers;
+};
 struct report {
     enum report_kind kind;
     struct workers *workers;
@@ -102,6 +117,7 @@ struct report {
     int server_statements, buffers_lent, buffers_free;
     struct report_worker *workers_rows;          /* WORKERS: one for each */
     struct tally *client_errors, *server_errors; /* ERRORS */
+    struct report_listener *listeners;           /* LISTENERS: count of them */
     struct report_subject subject;               /* CLIENT, HOLDERS */
     struct report_holder *holders;               /* HOLDERS: count of them */
     int waiting_before;

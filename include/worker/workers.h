@@ -36,8 +36,13 @@ struct workers {
     bool is_quiet; /* -q: holds over reloads */
 };
 
+/* What rooms above do with clients that are theirs. */
+struct upper_rooms {
+    const struct console_ops *console;
+    const struct front_ops *front; /* NULL: HTTP is not built */
+};
 struct workers *workers_create(const struct config *config, struct tls_ticket_keys *keys,
-                               const struct console_ops *console, struct error *error);
+                               const struct upper_rooms *rooms, struct error *error);
 /* Starts the other threads and turns worker 0's loop until shutdown is over. */
 void workers_run(struct workers *workers);
 void workers_destroy(struct workers *workers);

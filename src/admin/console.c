@@ -91,8 +91,9 @@ void console_wait(struct console_session *session, const char *tag)
 
 static const struct show *find_show(const char *word)
 {
-    static const struct show *const parts[] = {show_basic, show_connections, show_inside,
-                                               show_own,   show_pools,       show_stats};
+    static const struct show *const parts[] = {show_basic,     show_connections, show_inside,
+                                               show_listeners, show_own,         show_pools,
+                                               show_stats};
     for (size_t i = 0; i < COLUMN_COUNT(parts); i++)
         for (const struct show *show = parts[i]; show->word; show++)
             if (strcasecmp(show->word, word) == 0)

@@ -113,8 +113,8 @@ struct show {
 };
 
 /* Each file's part of the list of words; ends with a NULL word. */
-extern const struct show show_basic[], show_connections[], show_inside[], show_own[], show_pools[],
-    show_stats[];
+extern const struct show show_basic[], show_connections[], show_inside[], show_listeners[],
+    show_own[], show_pools[], show_stats[];
 
 void cell_text(struct bytes *out, const char *text); /* NULL: SQL NULL */
 void cell_int(struct bytes *out, int64_t value);

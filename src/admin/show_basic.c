@@ -146,7 +146,7 @@ static void write_database(struct database_entry *database, void *argument)
         write_console_database(out, writer->session->client, writer->columns);
         return;
     }
-    config_effective(set->config, database, NULL, NULL, &effective);
+    config_effective(set->config, &(struct config_subject){.database = database}, &effective);
     host_list(database, hosts, sizeof(hosts));
     size_t row = data_row_begin(out, writer->columns);
     cell_text(out, database->name);
@@ -214,7 +214,8 @@ static void write_user(struct user_entry *user, void *argument)
     struct client_set *set = writer->session->client->set;
     struct bytes *out = writer->out;
     struct effective effective;
-    config_effective(set->config, NULL, user, user, &effective);
+    const struct config_subject subject = {.pool_user = user, .login_user = user};
+    config_effective(set->config, &subject, &effective);
     size_t row = data_row_begin(out, writer->columns);
     cell_text(out, user->name);
     cell_size(out, user->pool_size);
@@ -292,7 +293,7 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tSHOW DNS_HOSTS|DNS_ZONES"
                  "\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
                  "\n\tSHOW WHY <client_id>"
-                 "\n\tSHOW ERRORS|WORKERS|HISTOGRAMS"
+                 "\n\tSHOW ERRORS|WORKERS|HISTOGRAMS|LISTENERS"
                  "\n\tRELOAD"
                  "\n\tPAUSE [<db>]"
                  "\n\tRESUME [<db>]"

@@ -17,15 +17,39 @@ static usec_t now_of(const struct client *client)
     return loop_now(client->set->loop);
 }
 
+/* A listener that has gone holds on for who came in by it. */
+static void renew_listener(struct client *client, const struct config *config)
+{
+    struct listener_entry *listener = config_listener(config, client->listener->name);
+
+    if (listener == NULL || listener == client->listener)
+        return;
+    listener_entry_release(client->listener);
+    client->listener = listener_entry_acquire(listener);
+}
+
+/* Of the newest configuration, though its database's entry may be older. */
+static void find_effective(struct client *client, const struct config *config)
+{
+    struct database_entry *database = pool_database_acquire(client->pool);
+    struct user_entry *pool_user = pool_user_acquire(client->pool);
+
+    renew_listener(client, config);
+    const struct config_subject subject = {.database = database,
+                                           .pool_user = pool_user,
+                                           .login_user = client->user,
+                                           .listener = client->listener};
+    config_effective(config, &subject, &client->effective);
+    client->effective_generation = config->generation;
+    user_release(pool_user);
+    database_release(database);
+}
+
 const struct effective *client_effective(struct client *client)
 {
     const struct config *config = client->set->config;
-    if (client->effective_generation != config->generation) {
-        struct user_entry *pool_user = pool_user_acquire(client->pool);
-        config_effective(config, client->database, pool_user, client->user, &client->effective);
-        user_release(pool_user);
-        client->effective_generation = config->generation;
-    }
+    if (__builtin_expect(client->effective_generation != config->generation, false))
+        find_effective(client, config);
     return &client->effective;
 }
 
@@ -147,9 +171,8 @@ static bool take(struct client *client, struct server *server)
         return false;
     deadline_clear(&client->deadline);
     client->server = server;
-    enum pool_mode mode =
-        (enum pool_mode)atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed);
-    client->is_session_mode = mode == POOL_MODE_SESSION;
+    enum pool_mode mode = client_effective(client)->pool_mode;
+    client->is_session_mode = server->is_session_owners = mode == POOL_MODE_SESSION;
     client->is_statement_mode = server->ends_transactions = mode == POOL_MODE_STATEMENT;
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
@@ -176,7 +199,7 @@ bool attach_dedicated(struct client *client, struct server *server)
     if (!server_attach(server, &attach_server_events, client, &client->stream, &client->told))
         return false;
     client->server = server;
-    client->is_session_mode = true;
+    client->is_session_mode = server->is_session_owners = true;
     client_move_state(client, CLIENT_ACTIVE);
     return true;
 }

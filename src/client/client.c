@@ -8,14 +8,16 @@
 
 /* As SHOW CLIENTS has them; clients in login are not shown there. */
 static const char *const state_names[] = {
-    [CLIENT_FIRST_BYTES] = "login", [CLIENT_LOGIN] = "login",  [CLIENT_MOVING] = "login",
-    [CLIENT_WELCOME] = "waiting",   [CLIENT_IDLE] = "idle",    [CLIENT_WAITING] = "waiting",
-    [CLIENT_ACTIVE] = "active",     [CLIENT_CONSOLE] = "idle", [CLIENT_CLOSED] = "closed",
+    [CLIENT_FIRST_BYTES] = "login", [CLIENT_FRONT] = "login",     [CLIENT_LOGIN] = "login",
+    [CLIENT_MOVING] = "login",      [CLIENT_WELCOME] = "waiting", [CLIENT_IDLE] = "idle",
+    [CLIENT_WAITING] = "waiting",   [CLIENT_ACTIVE] = "active",   [CLIENT_CONSOLE] = "idle",
+    [CLIENT_CLOSED] = "closed",
 };
 
 #define M(name) (1u << CLIENT_##name)
 static const unsigned successors[] = {
-    [CLIENT_FIRST_BYTES] = M(LOGIN) | M(CLOSED),
+    [CLIENT_FIRST_BYTES] = M(FRONT) | M(LOGIN) | M(CLOSED),
+    [CLIENT_FRONT] = M(FIRST_BYTES) | M(CLOSED),
     [CLIENT_LOGIN] = M(MOVING) | M(WELCOME) | M(CONSOLE) | M(CLOSED),
     [CLIENT_MOVING] = M(WELCOME) | M(CLOSED),
     [CLIENT_WELCOME] = M(IDLE) | M(ACTIVE) | M(CLOSED),
@@ -44,22 +46,20 @@ void client_move_state(struct client *client, enum client_state next)
 
 static void run_free_task(struct loop_task *task);
 
-/* "127.0.0.1:5432"; of a Unix socket "unix(123):6432", with the port that pgweir listens on. */
-static void peer_text(int fd, const struct address *peer, const struct config *config, char *text,
-                      size_t size)
+/* "127.0.0.1:5432"; of a Unix socket "unix(123):6432", with the port of its listener. */
+static void peer_text(int fd, const struct address *peer, int port, char *text, size_t size)
 {
     int64_t pid, uid;
 
     if (!address_is_local(peer))
         address_text(peer, text, size);
     else if (address_peer_credentials(fd, &pid, &uid))
-        snprintf(text, size, "unix(%lld):%d", (long long)pid, config->settings.listen_port);
+        snprintf(text, size, "unix(%lld):%d", (long long)pid, port);
     else
-        snprintf(text, size, "unix:%d", config->settings.listen_port);
+        snprintf(text, size, "unix:%d", port);
 }
 
-static struct client *make_client(struct client_set *set, int fd, const struct address *peer,
-                                  const struct listener_entry *listener)
+static struct client *make_client(struct client_set *set, const struct client_arrival *arrival)
 {
     struct client *client = memory_zalloc(sizeof(*client));
     struct client_login *login = memory_zalloc(sizeof(*login));
@@ -75,29 +75,31 @@ static struct client *make_client(struct client_set *set, int fd, const struct a
     client->connect_time = loop_now(set->loop);
     client->free_task.run = run_free_task;
     client->login = login;
-    login->tls = tls_context_acquire(listener->client_tls);
-    login->admin_listener = listener->admin;
-    peer_text(fd, peer, set->config, login->address, sizeof(login->address));
+    client->guest = arrival->guest;
+    client->listener = arrival->listener;
+    client->listener_count = arrival->listener_count;
+    peer_text(arrival->fd, &arrival->peer, arrival->listener->port, login->address,
+              sizeof(login->address));
     notice_subject(client, NULL, NULL);
     return client;
 }
 
-void client_accept(struct client_set *set, int fd, const struct address *peer,
-                   const struct listener_entry *listener, struct moat_guest *guest)
+void client_accept(struct client_set *set, const struct client_arrival *arrival)
 {
-    struct client *client = make_client(set, fd, peer, listener);
+    struct client *client = make_client(set, arrival);
     struct error error;
 
     if (client == NULL) {
-        close(fd);
+        close(arrival->fd);
         client_counts_end_login(set->shared->counts);
-        moat_leave(set->shared->moat, guest);
+        moat_leave(set->shared->moat, arrival->guest);
+        atomic_fetch_sub(&arrival->listener_count->open, 1);
+        listener_entry_release(arrival->listener);
         return;
     }
-    client->guest = guest;
     TAILQ_INSERT_TAIL(&set->clients, client, link);
     set->count++;
-    if (stream_open(&client->stream, set->loop, fd, NULL, &error) && !set->is_finished &&
+    if (stream_open(&client->stream, set->loop, arrival->fd, NULL, &error) && !set->is_finished &&
         place_take(client))
         first_bytes_start(client);
     else
@@ -121,6 +123,7 @@ static void free_client(struct client *client)
         pool_release_reference(client->pool);
     database_release(client->database);
     user_release(client->user);
+    listener_entry_release(client->listener);
     memory_free(client->user_name);
     memory_free(client->database_name);
     memory_free(client);
@@ -151,6 +154,7 @@ static void uncount(struct client *client)
         client_counts_left(counts);
     else
         client_counts_end_login(counts);
+    atomic_fetch_sub(&client->listener_count->open, 1);
     moat_leave(client->set->shared->moat, client->guest);
     client->guest = NULL;
     client_count_release(counts, client->database_count);
@@ -188,6 +192,8 @@ void client_close(struct client *client, const char *reason)
     client_move_state(client, CLIENT_CLOSED);
     if (client->console != NULL)
         client->set->shared->console->closed(client);
+    if (client->front != NULL)
+        client->set->shared->front->closed(client);
     attach_leave(client, reason != NULL ? reason : "");
     login_finish(client);
     leave_set(client);

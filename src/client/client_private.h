@@ -36,10 +36,9 @@ enum login_step {
 };
 
 struct client_login {
-    char address[64];        /* as in the log: "127.0.0.1:5432", "unix(123):6432" */
-    struct tls_context *tls; /* a reference; NULL: no TLS here */
-    bool admin_listener;
+    char address[64]; /* as in the log: "127.0.0.1:5432", "unix(123):6432" */
     bool ssl_was_asked, gss_was_asked;
+    bool is_inside;        /* of a WebSocket: there is no TLS to begin */
     bool awaits_handshake; /* too many others are under way: nothing is read meanwhile */
     struct cancel *cancel; /* this connection has brought a CancelRequest, which is under way */
 

@@ -19,6 +19,7 @@ struct client_counts {
     _Atomic int logging_in, logged_in;
     pthread_mutex_t mutex; /* guards the tables and what is in them */
     struct client_count *tables[COUNT_KINDS];
+    struct listener_count *listeners;
 };
 
 struct client_counts *client_counts_create(void)
@@ -45,6 +46,11 @@ void client_counts_destroy(struct client_counts *counts)
     for (int kind = 0; kind < COUNT_KINDS; kind++)
         HASH_ITER (hh, counts->tables[kind], count, next)
             drop(counts, count);
+    while (counts->listeners != NULL) {
+        struct listener_count *listener = counts->listeners;
+        counts->listeners = listener->next;
+        memory_free(listener);
+    }
     (void)pthread_mutex_destroy(&counts->mutex);
     memory_free(counts);
 }
@@ -185,4 +191,31 @@ int client_count_of_database(struct client_counts *counts, const char *name)
 int client_count_of_user(struct client_counts *counts, const char *name)
 {
     return count_of(counts, COUNT_USERS, name);
+}
+
+/* ---- listeners ---- */
+
+static struct listener_count *add_listener(struct client_counts *counts, const char *name)
+{
+    size_t length = strlen(name);
+    struct listener_count *listener = memory_zalloc(sizeof(*listener) + length + 1);
+
+    if (listener == NULL)
+        return NULL;
+    memcpy(listener->name, name, length + 1);
+    listener->next = counts->listeners;
+    counts->listeners = listener;
+    return listener;
+}
+
+struct listener_count *client_count_listener(struct client_counts *counts, const char *name)
+{
+    (void)pthread_mutex_lock(&counts->mutex);
+    struct listener_count *listener = counts->listeners;
+    while (listener != NULL && strcmp(listener->name, name) != 0)
+        listener = listener->next;
+    if (listener == NULL)
+        listener = add_listener(counts, name);
+    (void)pthread_mutex_unlock(&counts->mutex);
+    return listener;
 }

@@ -1,6 +1,7 @@
 /* From accept to the StartupMessage: TLS in both its ways, SSLRequest, GSSENCRequest,
  * CancelRequest, and what is no PostgreSQL client at all (COMPAT 9.1, THREATS §3, SERVERLESS §3).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "client_private.h"
@@ -26,16 +27,53 @@ static enum first_verdict refuse(struct client *client, const char *sqlstate, co
 
 /* ---- HTTP ---- */
 
-static enum first_verdict refuse_http(struct client *client)
+static enum first_verdict refuse_http(struct client *client, const char *status, const char *line)
 {
-    static const char answer[] = "HTTP/1.1 400 Bad Request\r\n"
-                                 "Content-Length: 0\r\n"
-                                 "Connection: close\r\n\r\n";
+    char answer[512];
+    int size = snprintf(answer, sizeof(answer),
+                        "HTTP/1.1 %s\r\n"
+                        "Content-Type: text/plain; charset=utf-8\r\n"
+                        "Content-Length: %zu\r\n"
+                        "Connection: close\r\n\r\n%s",
+                        status, strlen(line), line);
 
-    if (stream_put(&client->stream, answer, sizeof(answer) - 1))
+    if (stream_put(&client->stream, answer, (size_t)size))
         stream_flush(&client->stream);
     stream_consume(&client->stream, stream_input(&client->stream).size);
     return end(client, "HTTP request on the port of PostgreSQL");
+}
+
+static void count_stranger(struct client *client)
+{
+    atomic_fetch_add_explicit(&client->listener_count->strangers, 1, memory_order_relaxed);
+}
+
+/* Who has chosen another protocol by ALPN, or asked for TLS as PostgreSQL's clients do, is held to
+ * that. */
+static bool may_be_http(const struct client *client)
+{
+    return client->listener->protocols & (SPEAKS_HTTP | SPEAKS_WEBSOCKET) &&
+           !client->login->is_inside && !client->login->ssl_was_asked &&
+           stream_tls_alpn(&client->stream) != TLS_ALPN_POSTGRESQL;
+}
+
+static enum first_verdict take_http(struct client *client)
+{
+    const struct front_ops *front = client->set->shared->front;
+
+    if (!may_be_http(client)) {
+        count_stranger(client);
+        return refuse_http(client, "400 Bad Request",
+                           "PostgreSQL lives here, and no HTTP is spoken: use a PostgreSQL client, "
+                           "such as psql.\n");
+    }
+    if (front == NULL)
+        return refuse_http(client, "501 Not Implemented", "HTTP is not served yet.\n");
+    place_heard(client);
+    client_move_state(client, CLIENT_FRONT);
+    if (!front->opened(client))
+        client_close(client, "out of memory");
+    return FIRST_STOP;
 }
 
 /* The bytes are the beginning of an HTTP request; *is_whole: its method and the space behind it are
@@ -65,6 +103,12 @@ static bool say(struct client *client, char letter)
     return false;
 }
 
+static bool has_tls(const struct client *client)
+{
+    return client->listener->client_tls != NULL && !client->stream.is_local &&
+           !client->login->is_inside;
+}
+
 /* Behind an SSLRequest our answer goes first, so a client whose turn has not come waits for it. */
 static enum first_verdict start_tls(struct client *client)
 {
@@ -74,7 +118,7 @@ static enum first_verdict start_tls(struct client *client)
     login->awaits_handshake = !place_begin_handshake(client);
     if (login->awaits_handshake || (login->ssl_was_asked && !say(client, 'S')))
         return FIRST_STOP;
-    if (stream_start_tls_accept(&client->stream, client->login->tls, &error))
+    if (stream_start_tls_accept(&client->stream, client->listener->client_tls, &error))
         return FIRST_STOP;
     notice_text(client, LOG_WARNING, error.message);
     return end(client, "TLS handshake failed");
@@ -84,12 +128,18 @@ static enum first_verdict start_tls(struct client *client)
  * it as a packet would make no sense of it. */
 static enum first_verdict take_client_hello(struct client *client)
 {
+    static const uint8_t no_tls_here[] = {0x15, 3, 3, 0, 2, 2, 40}; /* alert handshake_failure */
     const struct client_login *login = client->login;
 
-    if (login->tls == NULL || client->stream.is_local || stream_is_tls(&client->stream) ||
-        login->ssl_was_asked || login->gss_was_asked)
+    if (stream_is_tls(&client->stream) || login->ssl_was_asked || login->gss_was_asked)
         return end(client, "TLS handshake where none is due");
-    return start_tls(client);
+    if (has_tls(client))
+        return start_tls(client);
+    count_stranger(client);
+    if (stream_put(&client->stream, no_tls_here, sizeof(no_tls_here)))
+        stream_flush(&client->stream);
+    stream_consume(&client->stream, stream_input(&client->stream).size);
+    return end(client, "TLS handshake where none is due");
 }
 
 static enum first_verdict take_ssl_request(struct client *client, size_t behind)
@@ -105,7 +155,7 @@ static enum first_verdict take_ssl_request(struct client *client, size_t behind)
     if (behind > 0)
         return refuse(client, SQLSTATE_PROTOCOL_VIOLATION,
                       "received unencrypted data after SSL request");
-    if (login->tls == NULL || client->stream.is_local)
+    if (!has_tls(client))
         return say(client, 'N') ? FIRST_NEXT : FIRST_STOP;
     return start_tls(client);
 }
@@ -128,9 +178,7 @@ static enum first_verdict take_gssenc_request(struct client *client, size_t behi
 static enum first_verdict take_startup_message(struct client *client,
                                                const struct startup_packet *packet)
 {
-    const struct tls_context *tls = client->login->tls;
-
-    if (tls != NULL && tls_context_mode(tls) >= TLS_REQUIRE && !client->stream.is_local &&
+    if (has_tls(client) && tls_context_mode(client->listener->client_tls) >= TLS_REQUIRE &&
         !stream_is_tls(&client->stream))
         return refuse(client, SQLSTATE_INVALID_AUTHORIZATION, "SSL required");
     place_heard(client);
@@ -145,12 +193,30 @@ static bool is_cancel_request(struct span input)
     return input.size >= 8 && memcmp(input.data + 4, code, sizeof(code)) == 0;
 }
 
+static bool may_be_postgres(const struct client *client)
+{
+    return client->login->is_inside || (client->listener->protocols & SPEAKS_POSTGRES &&
+                                        stream_tls_alpn(&client->stream) != TLS_ALPN_HTTP_1_1);
+}
+
+/* The packet is whole and right, and what it asks for is not to be had here. */
+static enum first_verdict refuse_postgres(struct client *client, enum startup_verdict verdict)
+{
+    count_stranger(client);
+    if (verdict == STARTUP_CANCEL_REQUEST) /* never answered */
+        return end(client, "cancel request where HTTP is spoken");
+    return refuse(client, SQLSTATE_PROTOCOL_VIOLATION,
+                  "HTTP lives here, and not the protocol of PostgreSQL: use another port");
+}
+
 static enum first_verdict take_packet(struct client *client, struct span input)
 {
     struct startup_packet packet;
     struct error error;
 
     enum startup_verdict verdict = startup_parse(input.data, input.size, &packet, &error);
+    if (verdict != STARTUP_NEED_MORE && verdict != STARTUP_BAD && !may_be_postgres(client))
+        return refuse_postgres(client, verdict);
     switch (verdict) {
     case STARTUP_NEED_MORE:
         return FIRST_STOP;
@@ -186,7 +252,7 @@ static enum first_verdict take_one(struct client *client)
     if (input.data[0] == TLS_HANDSHAKE_RECORD)
         return take_client_hello(client);
     if (begins_http(input, &is_whole))
-        return is_whole ? refuse_http(client) : FIRST_STOP;
+        return is_whole ? take_http(client) : FIRST_STOP;
     return take_packet(client, input);
 }
 
@@ -227,6 +293,14 @@ void first_bytes_start(struct client *client)
 {
     client->stream.events = &first_bytes_events;
     place_start(client);
+}
+
+void first_bytes_inside(struct client *client)
+{
+    client->login->is_inside = true;
+    client_move_state(client, CLIENT_FIRST_BYTES);
+    client->stream.events = &first_bytes_events;
+    input(&client->stream);
 }
 
 void first_bytes_retry(struct deadline *deadline, struct deadline_list *list)

@@ -136,6 +136,7 @@ static bool is_own_user(const struct client *client)
 
     return client->stream.is_local && client->login->is_console &&
            strcmp(client->user_name, CONSOLE_NAME) == 0 &&
+           listener_has_console(client->listener, true) &&
            address_peer_credentials(client->stream.fd, &pid, &uid) &&
            uid == (int64_t)client->set->shared->own_uid;
 }
@@ -188,11 +189,11 @@ static bool enter_console(struct client *client)
 
     if (client->is_admin) /* by its UID */
         return true;
-    if (!client->login->admin_listener && !client->stream.is_local)
+    if (!listener_has_console(client->listener, client->stream.is_local))
         return false;
     client->is_admin = name_list_has(settings->admin_users, client->user_name);
-    client->is_stats_user =
-        settings->auth_type == AUTH_ANY || name_list_has(settings->stats_users, client->user_name);
+    client->is_stats_user = listener_auth(client->listener, settings) == AUTH_ANY ||
+                            name_list_has(settings->stats_users, client->user_name);
     return client->is_admin || client->is_stats_user;
 }
 
@@ -236,7 +237,6 @@ void login_finish(struct client *client)
     user_lookup_forget(login->lookup);
     if (login->cancel != NULL)
         cancel_leave(login->cancel);
-    tls_context_release(login->tls);
     auth_secret_finish(&login->mock_secret);
     scram_server_finish(&login->scram);
     session_list_finish(&login->startup);

@@ -130,7 +130,7 @@ static bool choose_by_rules(struct client *client)
 
 bool login_rules_choose(struct client *client)
 {
-    switch (client->set->config->settings.auth_type) {
+    switch (listener_auth(client->listener, &client->set->config->settings)) {
     case AUTH_ANY:
         return ask(client, LOGIN_NOTHING_ASKED);
     case AUTH_TRUST:

@@ -91,8 +91,8 @@ bool session_refuse_pin_now(struct request_walk *walk, const struct message *mes
     int pinned = atomic_load_explicit(&client->pool->pinned, memory_order_relaxed);
     if (client->virtual_failure ||
         client_effective(client)->session_state != SESSION_STATE_FOLLOW ||
-        atomic_load_explicit(&client->pool->pool_mode, memory_order_relaxed) == POOL_MODE_SESSION ||
-        pinned < pins_allowed(client) || !would_pin(client, message))
+        client->effective.pool_mode == POOL_MODE_SESSION || pinned < pins_allowed(client) ||
+        !would_pin(client, message))
         return false;
     client->skips_unit = message->type != 'Q';
     client->pass = message->size; /* dropped */

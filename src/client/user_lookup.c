@@ -74,7 +74,7 @@ static bool find_place(struct client *client, struct place *place)
     if (client->login->is_console)
         return find_console_place(client, place);
     const struct database_entry *database = config_peek_database(config, client->database_name);
-    if (database == NULL)
+    if (database == NULL || !listener_has_database(client->listener, client->database_name))
         return false;
     *place = (struct place){
         .auth_user = own_or(database->auth_user, settings->auth_user),
@@ -89,7 +89,7 @@ static bool find_place(struct client *client, struct place *place)
 /* auth_user itself may log in only if it stands in auth_file. */
 static bool is_asked_for(struct client *client, struct place *place)
 {
-    enum auth_type type = client->set->config->settings.auth_type;
+    enum auth_type type = listener_auth(client->listener, &client->set->config->settings);
 
     if (client->is_admin || type == AUTH_ANY || type == AUTH_LDAP || type == AUTH_PAM)
         return false;

@@ -49,7 +49,9 @@ static bool count_names(struct client *client)
     struct effective effective;
     bool reached;
 
-    config_effective(client->set->config, client->database, NULL, client->user, &effective);
+    const struct config_subject subject = {
+        .database = client->database, .login_user = client->user, .listener = client->listener};
+    config_effective(client->set->config, &subject, &effective);
     if (client->login->is_console) /* counted, and let in all the same */
         effective.max_db_client_connections = effective.max_user_client_connections = 0;
     client->database_count = client_count_database(counts, client->database_name,
@@ -78,7 +80,8 @@ static bool find_database(struct client *client)
         client_refuse_text(client, SQLSTATE_CANNOT_CONNECT_NOW, "pooler is shutting down");
         return false;
     }
-    client->database = config_find_database(config, client->database_name);
+    if (listener_has_database(client->listener, client->database_name))
+        client->database = config_find_database(config, client->database_name);
     if (client->database == NULL) {
         notice_login_failed(client);
         error_set(&error, SQLSTATE_UNDEFINED_DATABASE, "no such database: %.63s",
@@ -92,7 +95,8 @@ static bool find_database(struct client *client)
         client_refuse(client, &error);
         return false;
     }
-    if (config->settings.auth_type == AUTH_ANY && client->database->user == NULL) {
+    if (listener_auth(client->listener, &config->settings) == AUTH_ANY &&
+        client->database->user == NULL) {
         notice_text(client, LOG_ERROR, "auth_type=any requires forced user");
         client_refuse_text(client, SQLSTATE_INVALID_AUTHORIZATION, "bouncer config error");
         return false;
@@ -504,7 +508,11 @@ static bool settle_startup(struct client *client)
 
     if (client->replication != NULL) /* they go into the startup message of its own server */
         return true;
-    config_effective(client->set->config, client->database, client->user, client->user, &effective);
+    const struct config_subject subject = {.database = client->database,
+                                           .pool_user = client->user,
+                                           .login_user = client->user,
+                                           .listener = client->listener};
+    config_effective(client->set->config, &subject, &effective);
     login->follows = effective.session_state == SESSION_STATE_FOLLOW;
     if (login->follows || login->startup.count == 0)
         return true;

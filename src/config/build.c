@@ -104,6 +104,13 @@ static bool is_empty(const char *text)
     return text == NULL || *text == '\0';
 }
 
+/* What clients may choose by ALPN. */
+static unsigned listener_alpn(const struct listener_entry *listener)
+{
+    return (listener->protocols & SPEAKS_POSTGRES ? TLS_ALPN_POSTGRESQL : 0u) |
+           (listener->protocols & (SPEAKS_HTTP | SPEAKS_WEBSOCKET) ? TLS_ALPN_HTTP_1_1 : 0u);
+}
+
 /* Tells a failure at the key whose file it names, else at the mode's. */
 static void tls_problem(struct loader *loader, const char *side, const char *reason)
 {
@@ -123,12 +130,11 @@ static void tls_problem(struct loader *loader, const char *side, const char *rea
     problems_add(loader->problems, place_of(loader, key), key, "%s", reason);
 }
 
-void build_client_tls(struct loader *loader)
+static void build_listener_tls(struct loader *loader, struct listener_entry *listener)
 {
     const struct settings *settings = &loader->config->settings;
-    struct listener_entry *listener = &loader->config->listener;
     struct tls_settings tls = {
-        .mode = settings->client_tls_sslmode,
+        .mode = listener_tls(listener, settings),
         .ca_file = settings->client_tls_ca_file,
         .cert_file = settings->client_tls_cert_file,
         .key_file = settings->client_tls_key_file,
@@ -138,6 +144,7 @@ void build_client_tls(struct loader *loader)
         .ecdhcurve = settings->client_tls_ecdhcurve,
         .dheparams = settings->client_tls_dheparams,
         .listener_name = listener->name,
+        .alpn = listener_alpn(listener),
     };
     struct error error;
 
@@ -151,6 +158,12 @@ void build_client_tls(struct loader *loader)
         tls_context_create_client_side(&tls, loader->config->tables->ticket_keys, &error);
     if (listener->client_tls == NULL)
         tls_problem(loader, "client", error.message);
+}
+
+void build_client_tls(struct loader *loader)
+{
+    for (int i = 0; i < loader->config->listener_count; i++)
+        build_listener_tls(loader, loader->config->listeners[i]);
 }
 
 /* Names and words, not contents: a renewed certificate closes no server (COMPAT 9.9). */
@@ -201,14 +214,37 @@ static void take_hba_warning(void *argument, const char *file, int line, const c
     problems_add(loader->warnings, (struct ini_place){file, line}, NULL, "%s", text);
 }
 
+static bool is_by_rules(const struct config *config, const struct listener_entry *listener)
+{
+    return listener_auth(listener, &config->settings) == AUTH_HBA;
+}
+
+static bool some_is_by_rules(const struct config *config)
+{
+    for (int i = 0; i < config->listener_count; i++) {
+        if (is_by_rules(config, config->listeners[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool some_hba_has_tls(const struct config *config)
+{
+    for (int i = 0; i < config->listener_count; i++) {
+        if (is_by_rules(config, config->listeners[i]) &&
+            listener_tls(config->listeners[i], &config->settings) != TLS_DISABLE)
+            return true;
+    }
+    return false;
+}
+
 /* Rules that ask for certificates are of use only where clients can show them. */
 static void check_certificates(struct loader *loader)
 {
     const struct settings *settings = &loader->config->settings;
     int line = hba_certificate_line(loader->config->hba);
 
-    if (line > 0 &&
-        (settings->client_tls_sslmode == TLS_DISABLE || is_empty(settings->client_tls_ca_file)))
+    if (line > 0 && (!some_hba_has_tls(loader->config) || is_empty(settings->client_tls_ca_file)))
         problems_add(loader->problems, (struct ini_place){settings->auth_hba_file, line}, NULL,
                      "client certificates need client_tls_sslmode and client_tls_ca_file");
 }
@@ -224,7 +260,7 @@ void build_hba(struct loader *loader)
     };
     struct error error;
 
-    if (settings->auth_type != AUTH_HBA)
+    if (!some_is_by_rules(loader->config))
         return;
     if (is_empty(settings->auth_hba_file)) {
         problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",

@@ -114,4 +114,5 @@ void describe_manual(FILE *out)
     write_keys(out, &database_keys);
     write_keys(out, &user_keys);
     write_keys(out, &peer_keys);
+    write_keys(out, &listener_keys);
 }

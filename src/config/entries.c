@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/connstring.h"
 #include "owned.h"
@@ -26,7 +27,7 @@ static bool is_text(const struct entry_key *key)
 
 /* ---- life ---- */
 
-static void finish_keys(const struct entry_keys *keys, void *entry)
+void entry_keys_finish(const struct entry_keys *keys, void *entry)
 {
     for (int i = 0; i < keys->count; i++) {
         const struct entry_key *key = &keys->keys[i];
@@ -74,7 +75,7 @@ void database_release(struct database_entry *database)
     if (database == NULL ||
         atomic_fetch_sub_explicit(&database->references, 1, memory_order_acq_rel) > 1)
         return;
-    finish_keys(&database_keys, database);
+    entry_keys_finish(&database_keys, database);
     tls_context_release(database->server_tls);
     owned_free(database->name);
     memory_free(database);
@@ -110,7 +111,7 @@ void user_release(struct user_entry *user)
 {
     if (user == NULL || atomic_fetch_sub_explicit(&user->references, 1, memory_order_acq_rel) > 1)
         return;
-    finish_keys(&user_keys, user);
+    entry_keys_finish(&user_keys, user);
     auth_secret_finish(&user->secret);
     owned_free(user->name);
     memory_free(user);
@@ -118,7 +119,7 @@ void user_release(struct user_entry *user)
 
 void peer_finish(struct peer_entry *peer)
 {
-    finish_keys(&peer_keys, peer);
+    entry_keys_finish(&peer_keys, peer);
 }
 
 static bool copy_texts(const char *const *from, const char **to, int count)
@@ -132,7 +133,7 @@ static bool copy_texts(const char *const *from, const char **to, int count)
 }
 
 /* Key by key, not the struct as a whole: other threads count references in `entry` meanwhile. */
-static bool copy_keys(const struct entry_keys *keys, const void *entry, void *copy)
+bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *copy)
 {
     for (int i = 0; i < keys->count; i++) {
         const struct entry_key *key = &keys->keys[i];
@@ -156,7 +157,7 @@ struct database_entry *database_copy(const struct database_entry *entry, const c
 {
     struct database_entry *copy = database_create(name);
 
-    if (copy == NULL || !copy_keys(&database_keys, entry, copy)) {
+    if (copy == NULL || !entry_keys_copy(&database_keys, entry, copy)) {
         database_release(copy);
         return NULL;
     }
@@ -168,7 +169,7 @@ struct user_entry *user_with_secret(const struct user_entry *known, const char *
                                     const char *secret)
 {
     struct user_entry *entry = user_create(name);
-    bool ok = entry != NULL && (known == NULL || copy_keys(&user_keys, known, entry)) &&
+    bool ok = entry != NULL && (known == NULL || entry_keys_copy(&user_keys, known, entry)) &&
               auth_secret_set(&entry->secret, secret);
 
     if (!ok) {
@@ -338,6 +339,44 @@ static bool set_named(void *place, int found, const char *what, const char *valu
     return true;
 }
 
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && strncasecmp(text, word, length) == 0;
+}
+
+/* The bits of a list; -1: a word that is none, or no word. */
+static int protocols_find(const char *value)
+{
+    static const char *const names[] = {"postgres", "http", "websocket"}; /* bits in this order */
+    int found = 0;
+
+    for (;;) {
+        size_t length, i;
+
+        value += strspn(value, ", \t");
+        length = strcspn(value, ", \t");
+        if (length == 0)
+            return found > 0 ? found : -1;
+        for (i = 0; i < 3 && !is_word(value, length, names[i]); i++)
+            continue;
+        if (i == 3)
+            return -1;
+        found |= 1 << i;
+        value += length;
+    }
+}
+
+static int switch_find(const char *value)
+{
+    static const char *const names[] = {"no", "yes", "off", "on", "0", "1", "false", "true"};
+
+    for (int i = 0; i < 8; i++) {
+        if (strcasecmp(names[i], value) == 0)
+            return i % 2;
+    }
+    return -1;
+}
+
 static bool set_value(void *place, const struct entry_key *key, const char *value,
                       const struct entry_report *report)
 {
@@ -359,6 +398,15 @@ static bool set_value(void *place, const struct entry_key *key, const char *valu
     case ENTRY_LOAD_BALANCE:
         return set_named(place, load_balance_hosts_find(value), "invalid load_balance_hosts", value,
                          report);
+    case ENTRY_TLS_MODE:
+        return set_named(place, tls_mode_find(value), "invalid tls", value, report);
+    case ENTRY_AUTH_TYPE:
+        return set_named(place, auth_type_find(value), "invalid auth", value, report);
+    case ENTRY_PROTOCOLS:
+        return set_named(place, protocols_find(value),
+                         "invalid protocols (a list of postgres, http, websocket)", value, report);
+    case ENTRY_SWITCH:
+        return set_named(place, switch_find(value), "neither yes nor no", value, report);
     }
     return false;
 }
@@ -375,7 +423,7 @@ static const struct entry_key *find_key(const struct entry_keys *keys, const cha
 bool entry_parse(const struct entry_keys *keys, void *entry, char *text,
                  const struct entry_report *report)
 {
-    bool is_user = keys == &user_keys, ok = true;
+    bool is_user = keys == &user_keys, is_listener = keys == &listener_keys, ok = true;
     const char *name, *value;
 
     for (;;) {
@@ -385,8 +433,9 @@ bool entry_parse(const struct entry_keys *keys, void *entry, char *text,
         case CONNSTRING_END:
             return ok;
         case CONNSTRING_BROKEN:
-            report->problem(report->argument, is_user ? "syntax error in user settings"
-                                                      : "syntax error in connection string");
+            report->problem(report->argument, is_user       ? "syntax error in user settings"
+                                              : is_listener ? "syntax error in listener settings"
+                                                            : "syntax error in connection string");
             return false;
         case CONNSTRING_PAIR:
             break;
@@ -394,8 +443,9 @@ bool entry_parse(const struct entry_keys *keys, void *entry, char *text,
         key = find_key(keys, name);
         if (key == NULL)
             ok = refuse(report,
-                        is_user ? "unrecognized user parameter"
-                                : "unrecognized connection parameter",
+                        is_user       ? "unrecognized user parameter"
+                        : is_listener ? "unrecognized listener parameter"
+                                      : "unrecognized connection parameter",
                         name);
         else if (!set_value(field(entry, key), key, value, report))
             ok = false;
@@ -419,6 +469,10 @@ bool entry_key_is_set(const struct entry_key *key, const void *entry)
         return *(const int *)value != DATABASE_PORT;
     case ENTRY_POOL_MODE:
     case ENTRY_SESSION_STATE:
+    case ENTRY_TLS_MODE:
+    case ENTRY_AUTH_TYPE:
+    case ENTRY_PROTOCOLS:
+    case ENTRY_SWITCH:
         return *(const int *)value != CONFIG_UNSET;
     case ENTRY_LOAD_BALANCE:
         return *(const int *)value != LOAD_BALANCE_ROUND_ROBIN;

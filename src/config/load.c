@@ -177,6 +177,19 @@ static void take_peer(struct line *line, const char *value)
     line->loader->config->tables->has_peers = true;
 }
 
+static void take_listener(struct line *line, const char *value)
+{
+    struct listener_entry *entry;
+    const char *problem;
+
+    if (!listener_line_begin(line->loader, line->key, &entry, &problem))
+        line_problem(line, problem != NULL ? problem : "out of memory");
+    else if (!parse_line(line, &listener_keys, entry, value))
+        listener_entry_release(entry);
+    else
+        listener_line_end(line->loader, line->place, entry);
+}
+
 /* ---- events of the file ---- */
 
 static void take_section(void *argument, struct ini_place place, const char *name)
@@ -194,6 +207,8 @@ static void take_section(void *argument, struct ini_place place, const char *nam
         loader->section = SECTION_USERS;
     } else if (strcmp(name, "peers") == 0) {
         loader->section = SECTION_PEERS;
+    } else if (strcmp(name, "listeners") == 0) {
+        loader->section = SECTION_LISTENERS;
     } else {
         loader->section = SECTION_UNKNOWN;
         problems_add(loader->problems, place, NULL,
@@ -224,6 +239,9 @@ static void take_key(void *argument, struct ini_place place, const char *key, co
     case SECTION_PEERS:
         take_peer(&line, value);
         break;
+    case SECTION_LISTENERS:
+        take_listener(&line, value);
+        break;
     case SECTION_UNKNOWN:
         break; /* the section was the mistake */
     }
@@ -247,8 +265,6 @@ static struct config *create_config(const char *file, uint64_t generation)
         return NULL;
     atomic_init(&config->references, 1);
     config->generation = generation;
-    config->listener.name = "default";
-    config->listener.admin = true;
     config->file = memory_strdup(file);
     if (config->file != NULL)
         return config;
@@ -270,6 +286,10 @@ static bool start(struct loader *loader, const struct config_load_request *reque
     if (loader->config->tables == NULL)
         return false;
     loader->config->tables->ticket_keys = request->ticket_keys;
+    loader->config->listeners[0] = listener_entry_create(CONFIG_LISTENER_DEFAULT);
+    if (loader->config->listeners[0] == NULL)
+        return false;
+    loader->config->listener_count = 1;
     return settings_init(&loader->config->settings);
 }
 
@@ -283,6 +303,7 @@ static void build(struct loader *loader, int problems_before)
     check_problems(loader);
     build_users(loader);
     build_console(loader);
+    build_listeners(loader);
     build_client_tls(loader);
     build_server_tls(loader);
     build_hba(loader);
@@ -349,6 +370,22 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* The listeners of `config`; copies, where their TLS contexts are to be made anew. */
+static bool take_listeners(struct loader *loader, const struct config *config, bool copies)
+{
+    struct config *to = loader->config;
+
+    for (int i = 0; i < config->listener_count; i++) {
+        to->listeners[i] = copies ? listener_entry_copy(config->listeners[i])
+                                  : listener_entry_acquire(config->listeners[i]);
+        if (to->listeners[i] == NULL)
+            return false;
+        to->listener_count++;
+    }
+    to->has_mixed_modes = config->has_mixed_modes;
+    return true;
+}
+
 /* A snapshot like `config`; a start-only key keeps its value, which its caller knows from the
  * table. */
 static bool change(struct loader *loader, const struct config *config,
@@ -368,10 +405,11 @@ static bool change(struct loader *loader, const struct config *config,
         return true;
     }
     check_problems(loader);
-    if (starts_with(option->name, "client_tls"))
+    bool is_client_tls = starts_with(option->name, "client_tls");
+    if (!take_listeners(loader, config, is_client_tls))
+        return false;
+    if (is_client_tls)
         build_client_tls(loader);
-    else
-        copy->listener.client_tls = tls_context_acquire(config->listener.client_tls);
     if (starts_with(option->name, "server_tls")) {
         if (!renew_tables(loader, config->tables))
             return false;

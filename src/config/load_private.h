@@ -10,6 +10,7 @@ enum load_section {
     SECTION_DATABASES,
     SECTION_USERS,
     SECTION_PEERS,
+    SECTION_LISTENERS,
     SECTION_UNKNOWN
 };
 
@@ -22,6 +23,7 @@ struct loader {
     struct config *config; /* under construction */
     struct ini_place
         *places; /* of each option of the table: where it was last set; line 0: nowhere */
+    struct ini_place listener_places[CONFIG_LISTENERS_MAX];
     enum load_section section;
     bool has_pgbouncer;
 };
@@ -45,6 +47,16 @@ void build_console(struct loader *loader); /* the database and the user "pgbounc
 void build_client_tls(struct loader *loader);
 void build_server_tls(struct loader *loader);
 void build_hba(struct loader *loader); /* with auth_type=hba */
+
+/* ---- listeners.c ---- */
+
+/* The entry that a line of [listeners] fills, a reference: a new one, or the first listener's.
+ * False: *problem says why not (NULL: no memory). listener_line_end takes the reference over. */
+bool listener_line_begin(struct loader *loader, const char *name, struct listener_entry **entry,
+                         const char **problem);
+void listener_line_end(struct loader *loader, struct ini_place place, struct listener_entry *entry);
+/* Resolves addresses (blocking); adds problems to the loader's. */
+void build_listeners(struct loader *loader);
 
 /* ---- check.c ---- */
 

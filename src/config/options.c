@@ -41,6 +41,11 @@ static const struct entry_key peer_key_table[] = {
     {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct peer_entry, field)},
 #include "config/options.def"
 };
+static const struct entry_key listener_key_table[] = {
+#define LISTENER_OPTION(name, field, type, is_built, help)                                         \
+    {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct listener_entry, field)},
+#include "config/options.def"
+};
 
 #define ENTRY_KEYS(section, table)                                                                 \
     {                                                                                              \
@@ -49,6 +54,7 @@ static const struct entry_key peer_key_table[] = {
 const struct entry_keys database_keys = ENTRY_KEYS("databases", database_key_table);
 const struct entry_keys user_keys = ENTRY_KEYS("users", user_key_table);
 const struct entry_keys peer_keys = ENTRY_KEYS("peers", peer_key_table);
+const struct entry_keys listener_keys = ENTRY_KEYS("listeners", listener_key_table);
 
 /* Times above this are mistakes, and would overflow when added to the clock: 317 years. */
 #define TIME_SECONDS_MAX 10000000000LL
@@ -91,6 +97,31 @@ int pool_mode_find(const char *name)
 int load_balance_hosts_find(const char *name)
 {
     return find_name(load_balance_names, name);
+}
+
+int tls_mode_find(const char *name)
+{
+    return find_name(tls_mode_names, name);
+}
+
+int auth_type_find(const char *name)
+{
+    return find_name(auth_type_names, name);
+}
+
+const char *pool_mode_name(enum pool_mode mode)
+{
+    return pool_mode_names[mode];
+}
+
+const char *tls_mode_name(enum tls_mode mode)
+{
+    return tls_mode_names[mode];
+}
+
+const char *auth_type_name(enum auth_type type)
+{
+    return auth_type_names[type];
 }
 
 const struct config_option *config_option_find(const char *name)

@@ -313,7 +313,8 @@ void config_release(const struct config *config)
     if (last == NULL || atomic_fetch_sub_explicit(&last->references, 1, memory_order_acq_rel) > 1)
         return;
     settings_finish(&last->settings);
-    tls_context_release(last->listener.client_tls);
+    for (int i = 0; i < last->listener_count; i++)
+        listener_entry_release(last->listeners[i]);
     hba_release(last->hba);
     tables_release(last->tables);
     owned_free(last->file);
@@ -453,15 +454,16 @@ static usec_t effective_query_wait(const struct settings *settings,
     return settings->query_wait_timeout;
 }
 
-void config_effective(const struct config *config, const struct database_entry *database,
-                      const struct user_entry *pool_user, const struct user_entry *login_user,
+void config_effective(const struct config *config, const struct config_subject *subject,
                       struct effective *effective)
 {
     const struct settings *global = &config->settings;
-
-    database = database != NULL ? database : &any_database;
-    pool_user = pool_user != NULL ? pool_user : &any_user;
-    login_user = login_user != NULL ? login_user : &any_user;
+    const struct database_entry *database =
+        subject->database != NULL ? subject->database : &any_database;
+    const struct user_entry *pool_user =
+        subject->pool_user != NULL ? subject->pool_user : &any_user;
+    const struct user_entry *login_user =
+        subject->login_user != NULL ? subject->login_user : &any_user;
 
     *effective = (struct effective){
         .pool_mode = (enum pool_mode)first_set(pool_user->pool_mode, database->pool_mode,
@@ -489,4 +491,6 @@ void config_effective(const struct config *config, const struct database_entry *
             time_or(login_user->client_idle_timeout, global->client_idle_timeout),
         .server_lifetime = time_or(database->server_lifetime, global->server_lifetime),
     };
+    if (subject->listener != NULL && subject->listener->pool_mode != CONFIG_UNSET)
+        effective->pool_mode = (enum pool_mode)subject->listener->pool_mode;
 }

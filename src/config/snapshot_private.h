@@ -72,13 +72,24 @@ bool database_complete(struct database_entry *entry, struct tls_context *server_
                        uint64_t server_tls_fingerprint);
 uint64_t fingerprint_text(uint64_t fingerprint, const char *text);
 void peer_finish(struct peer_entry *peer);
+bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *copy);
+void entry_keys_finish(const struct entry_keys *keys, void *entry);
 
-/* Where a line of [databases], [users] or [peers] tells what it finds. */
+/* Where a line of [databases], [users], [peers] or [listeners] tells what it finds. */
 struct entry_report {
     void (*problem)(void *argument, const char *reason);
     void (*warning)(void *argument, const char *reason);
     void *argument;
 };
+/* ---- listeners.c ---- */
+
+#define CONFIG_LISTENER_DEFAULT "default"
+struct listener_entry *listener_entry_create(const char *name); /* NULL: no memory */
+/* The same keys and addresses; without its TLS context. */
+struct listener_entry *listener_entry_copy(const struct listener_entry *listener);
+
+/* ---- entries.c ---- */
+
 /* Fills `entry` (of the type that `keys` belong to) from a connection string, which is changed.
  * False: at least one problem was reported. */
 bool entry_parse(const struct entry_keys *keys, void *entry, char *text,

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "connection.h"
 #include "net/listener.h"
+#include "worker/acceptor.h"
 
 #define LISTENERS_MAX 8
 
@@ -63,6 +64,7 @@ static void end_page(struct page *page)
     if (page->report)
         report_destroy(page->report);
     config_release(page->config);
+    memory_free(page->listeners);
     bytes_finish(&page->out);
     memory_free(page);
     endpoint_leave(endpoint);
@@ -94,6 +96,7 @@ static void gather(struct page *page)
     page->clients_logging_in = client_counts_logging_in_now(counts);
     moat_counts(workers->shared.moat, page->login_verdicts);
     moat_cancel_counts(workers->shared.moat, &page->cancels_missed, &page->cancels_dropped);
+    page->listeners = acceptor_report(workers->acceptor, &page->listener_count);
     page->client_limit = workers->config->settings.max_client_conn;
     page->workers = workers->count;
     page->is_shutting_down = atomic_load(&workers->shared.shutdown) != SHUTDOWN_NO;

@@ -240,6 +240,36 @@ static void put_refusals(struct bytes *out, const uint64_t counts[MOAT_VERDICTS]
                          causes[i], counts[i]);
 }
 
+static void put_listener_label(struct bytes *out, const char *name,
+                               const struct report_listener *listener)
+{
+    bytes_format(out, "pgweir_%s{listener=\"", name);
+    put_value(out, listener->name);
+    bytes_text(out, "\"} ");
+}
+
+static void put_listeners(struct bytes *out, const struct page *page)
+{
+    put_family(out, "listener_connections", "gauge", NULL,
+               "Connections that came in by a listener and are open, in login or behind it");
+    for (size_t i = 0; i < page->listener_count; i++) {
+        put_listener_label(out, "listener_connections", &page->listeners[i]);
+        bytes_format(out, "%d\n", page->listeners[i].open);
+    }
+    put_family(out, "listener_accepted", "counter", NULL,
+               "Connections that a listener has accepted, those that were closed at once too");
+    for (size_t i = 0; i < page->listener_count; i++) {
+        put_listener_label(out, "listener_accepted_total", &page->listeners[i]);
+        bytes_format(out, "%" PRIu64 "\n", page->listeners[i].accepted);
+    }
+    put_family(out, "listener_strangers", "counter", NULL,
+               "Connections closed because they spoke what the listener does not");
+    for (size_t i = 0; i < page->listener_count; i++) {
+        put_listener_label(out, "listener_strangers_total", &page->listeners[i]);
+        bytes_format(out, "%" PRIu64 "\n", page->listeners[i].strangers);
+    }
+}
+
 static void put_process(struct bytes *out, const struct page *page)
 {
     put_family(out, "build", "info", NULL, "Version of pgweir");
@@ -323,6 +353,7 @@ void metrics_render(struct page *page)
 {
     merge_labels(page->report);
     put_process(&page->out, page);
+    put_listeners(&page->out, page);
     put_pools(&page->out, page->report);
     put_counters(&page->out, page->report);
     put_spreads(&page->out, page->report);

@@ -38,6 +38,8 @@ struct page {
     int clients_logged_in, clients_logging_in, workers, client_limit;
     uint64_t login_verdicts[MOAT_VERDICTS];
     uint64_t cancels_missed, cancels_dropped;
+    struct report_listener *listeners; /* NULL: no memory */
+    size_t listener_count;
     bool is_shutting_down;
     int64_t uptime;              /* microseconds */
     int64_t started;             /* seconds since 1970 */

@@ -65,7 +65,8 @@ static int serve(const struct command_line *line, const struct config *config,
 {
     const char *pidfile = config->settings.pidfile;
     struct error error;
-    struct workers *workers = workers_create(config, keys, console_ops(), &error);
+    const struct upper_rooms rooms = {.console = console_ops()};
+    struct workers *workers = workers_create(config, keys, &rooms, &error);
     if (!workers) {
         log_fatal("%s", error.message);
         return EXIT_FAILURE;

@@ -11,7 +11,6 @@
 
 #define CHAIN_DEPTH_MAX 6
 #define CERT_LIST_MAX   (16 * 1024)
-#define ALPN_POSTGRESQL "\x0apostgresql"
 
 static bool is_empty(const char *text)
 {
@@ -193,19 +192,55 @@ enum tls_mode tls_context_mode(const struct tls_context *context)
 
 /* --- Accepting clients ----------------------------------------------------------------------- */
 
-static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
-                   const unsigned char *offered, unsigned offered_size, void *argument)
+static const unsigned char alpn_postgresql[] = "\x0apostgresql";
+static const unsigned char alpn_http[] = "\x08http/1.1";
+static const unsigned char alpn_both[] = "\x0apostgresql\x08http/1.1";
+
+static int choose_alpn(const unsigned char *ours, size_t ours_size, const unsigned char **chosen,
+                       unsigned char *chosen_size, const unsigned char *offered,
+                       unsigned offered_size)
 {
-    static const unsigned char ours[] = ALPN_POSTGRESQL;
     unsigned char *match;
 
-    (void)ssl;
-    (void)argument;
-    if (SSL_select_next_proto(&match, chosen_size, ours, sizeof(ours) - 1, offered, offered_size) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&match, chosen_size, ours, (unsigned)ours_size, offered,
+                              offered_size) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = match;
     return SSL_TLSEXT_ERR_OK;
+}
+
+static int on_alpn_postgresql(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
+                              const unsigned char *offered, unsigned size, void *argument)
+{
+    (void)ssl;
+    (void)argument;
+    return choose_alpn(alpn_postgresql, sizeof(alpn_postgresql) - 1, chosen, chosen_size, offered,
+                       size);
+}
+
+static int on_alpn_http(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
+                        const unsigned char *offered, unsigned size, void *argument)
+{
+    (void)ssl;
+    (void)argument;
+    return choose_alpn(alpn_http, sizeof(alpn_http) - 1, chosen, chosen_size, offered, size);
+}
+
+static int on_alpn_both(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
+                        const unsigned char *offered, unsigned size, void *argument)
+{
+    (void)ssl;
+    (void)argument;
+    return choose_alpn(alpn_both, sizeof(alpn_both) - 1, chosen, chosen_size, offered, size);
+}
+
+static void set_alpn(SSL_CTX *ssl_ctx, unsigned alpn)
+{
+    SSL_CTX_set_alpn_select_cb(ssl_ctx,
+                               alpn == TLS_ALPN_HTTP_1_1  ? on_alpn_http
+                               : alpn & TLS_ALPN_HTTP_1_1 ? on_alpn_both
+                                                          : on_alpn_postgresql,
+                               NULL);
 }
 
 /* A certificate is looked at anew each time: a ticket would outlive its revocation (THREATS §3.1).
@@ -279,7 +314,7 @@ static bool fill_client_side(SSL_CTX *ssl_ctx, const struct tls_settings *settin
         goto done;
     set_client_verification(ssl_ctx, settings);
     SSL_CTX_set_max_cert_list(ssl_ctx, CERT_LIST_MAX);
-    SSL_CTX_set_alpn_select_cb(ssl_ctx, on_alpn, NULL);
+    set_alpn(ssl_ctx, settings->alpn);
     /* Where all have certificates nobody gets a ticket. */
     bool has_tickets = keys != NULL && settings->mode < TLS_VERIFY_CA;
     is_filled = set_session_id_context(ssl_ctx, settings, &certificate, &roots) &&

@@ -413,6 +413,19 @@ void stream_tls_text(const struct stream *stream, char *text, size_t size)
         snprintf(text, size, "%s/%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
 }
 
+unsigned stream_tls_alpn(const struct stream *stream)
+{
+    const SSL *ssl = established(stream);
+    const unsigned char *alpn = NULL;
+    unsigned size = 0;
+
+    if (ssl != NULL)
+        SSL_get0_alpn_selected(ssl, &alpn, &size);
+    if (size == 0)
+        return 0;
+    return size == sizeof("http/1.1") - 1 ? TLS_ALPN_HTTP_1_1 : TLS_ALPN_POSTGRESQL;
+}
+
 bool stream_tls_resumed(const struct stream *stream)
 {
     const SSL *ssl = established(stream);

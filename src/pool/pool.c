@@ -134,7 +134,8 @@ void pool_configure(struct pool *pool, const struct config *config, struct datab
     struct effective effective;
     uint64_t placement;
 
-    config_effective(config, database, user, NULL, &effective);
+    const struct config_subject subject = {.database = database, .pool_user = user};
+    config_effective(config, &subject, &effective);
     if (pool->purpose != POOL_OF_CLIENTS)
         limit_lookups(&effective);
     placement = choose_placement(pool, effective.pool_size);

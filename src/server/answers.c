@@ -167,11 +167,9 @@ static enum take take_async(struct walk *walk, const struct message *message)
     struct server *server = walk->server;
     if (message->type == 'S')
         return take_parameter(walk, message);
-    bool is_session = atomic_load_explicit(&server->member.pool->pool_mode, memory_order_relaxed) ==
-                      POOL_MODE_SESSION;
     bool is_clients = message->type == 'N' ? ledger_is_empty(&server->ledger) ||
                                                  ledger_head_is_clients(&server->ledger)
-                                           : is_session;
+                                           : server->is_session_owners;
     if (server->peer && is_clients) {
         walk->run += message->size;
         return TAKE_NEXT;

@@ -242,8 +242,12 @@ bool server_put_query(struct server *server, const char *query)
 static bool start_reset(struct server *server)
 {
     const char *query = server->set->config->settings.server_reset_query;
-    if (!query || !*query)
+    if (!query || !*query) {
+        /* Who says that nothing need be undone does not say it for clients of other modes. */
+        if (server->set->config->has_mixed_modes)
+            server->dirt |= SESSION_UNKNOWN;
         return false;
+    }
     if (!server_clean_profile(server) || !server_put_query(server, query)) {
         server_close(server, "reset query failed", NULL);
         return true;
@@ -261,7 +265,7 @@ static void forget_owner(struct server *server)
         server_forget_request(server);
     server->owner = NULL;
     server->events = NULL;
-    server->ends_transactions = false;
+    server->ends_transactions = server->is_session_owners = false;
     server->peer = NULL;
     server->told = NULL;
 }

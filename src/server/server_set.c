@@ -156,8 +156,7 @@ void server_set_not_idle(struct server *server)
 /* server_fast_close: in session mode, between two transactions. */
 static bool may_close_fast(const struct server *server)
 {
-    return server->set->config->settings.server_fast_close &&
-           atomic_load(&server->member.pool->pool_mode) == POOL_MODE_SESSION &&
+    return server->set->config->settings.server_fast_close && server->is_session_owners &&
            server->state == SERVER_ACTIVE && server_is_clean(server);
 }
 

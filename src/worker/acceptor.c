@@ -4,30 +4,17 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "doors.h"
 #include "wire/build.h"
-#include "worker_private.h"
 
-#define LISTENERS_MAX 64
-#define REST_TIME     (2 * USEC_PER_MSEC)
-/* PgBouncer's. A flood of strangers fills it between two turns of the loop, and whoever finds it
- * full is heard a second later: so up to here it is as many as the system allows. */
-#define BACKLOG_DEFAULT 128
-
-struct acceptor {
-    struct workers *workers;
-    struct listener *listeners[LISTENERS_MAX];
-    int count;
-    uint64_t generation; /* of the configuration whose descriptors were shared out */
-};
+#define REST_TIME (2 * USEC_PER_MSEC)
 
 /* A socket on its way to its worker. */
 struct handed_over {
     struct mail mail;
     struct workers *workers;
     struct worker *worker;
-    struct address peer;
-    struct moat_guest *guest;
-    int fd;
+    struct client_arrival arrival;
 };
 
 /* The worker with the fewest clients, worker 0 last: its handshakes would delay every accept
@@ -43,18 +30,12 @@ static struct worker *choose(struct workers *workers)
     return best;
 }
 
-static void take_over(struct worker *worker, int fd, const struct address *peer,
-                      struct moat_guest *guest)
-{
-    client_accept(&worker->clients, fd, peer, &worker->clients.config->listener, guest);
-}
-
 static void deliver(struct mail *mail, struct loop *loop)
 {
     struct handed_over *handed =
         (struct handed_over *)((char *)mail - offsetof(struct handed_over, mail));
     (void)loop;
-    take_over(handed->worker, handed->fd, &handed->peer, handed->guest);
+    client_accept(&handed->worker->clients, &handed->arrival);
     memory_free(handed);
 }
 
@@ -181,13 +162,61 @@ static void rest_if_behind(struct acceptor *acceptor, struct listener *listener)
         listener_rest(listener, REST_TIME);
 }
 
-static void accepted(void *argument, int fd, const struct address *peer, struct listener *listener)
+static struct door *door_of(struct acceptor *acceptor, const struct listener *listener)
+{
+    struct door *door = acceptor->doors;
+    while (door->listener != listener)
+        door++;
+    return door;
+}
+
+/* One that was passed by the service manager may have no line of its own. */
+static struct listener_entry *entry_of(const struct acceptor *acceptor, const struct door *door)
+{
+    const struct config *config = acceptor->workers->config;
+    struct listener_entry *entry = config_listener(config, door->name);
+    return listener_entry_acquire(entry ? entry : config->listeners[0]);
+}
+
+/* It was counted, and nobody could take it. */
+static void turn_away(struct workers *workers, struct worker *worker,
+                      const struct client_arrival *arrival)
+{
+    close(arrival->fd);
+    client_counts_end_login(workers->shared.counts);
+    moat_leave(workers->shared.moat, arrival->guest);
+    atomic_fetch_sub(&arrival->listener_count->open, 1);
+    listener_entry_release(arrival->listener);
+    atomic_fetch_sub(&worker->placed, 1);
+}
+
+static void hand_over(struct workers *workers, struct worker *worker,
+                      const struct client_arrival *arrival)
+{
+    if (worker->index == 0) {
+        client_accept(&worker->clients, arrival);
+        return;
+    }
+    struct handed_over *handed = memory_zalloc(sizeof(*handed));
+    if (!handed) {
+        turn_away(workers, worker, arrival);
+        return;
+    }
+    *handed = (struct handed_over){
+        .mail.deliver = deliver, .workers = workers, .worker = worker, .arrival = *arrival};
+    loop_post(worker->loop, &handed->mail);
+}
+
+void acceptor_accepted(void *argument, int fd, const struct address *peer,
+                       struct listener *listener)
 {
     struct acceptor *acceptor = argument;
     struct workers *workers = acceptor->workers;
     struct worker *worker = choose(workers);
+    struct door *door = door_of(acceptor, listener);
     struct moat_guest *guest = admit(acceptor, fd, peer, worker->index);
     rest_if_behind(acceptor, listener);
+    atomic_fetch_add_explicit(&door->count->accepted, 1, memory_order_relaxed);
     if (!guest) {
         close(fd);
         return;
@@ -195,131 +224,13 @@ static void accepted(void *argument, int fd, const struct address *peer, struct 
     (void)client_counts_begin_login(workers->shared.counts, 0);
     set_options(workers, fd, peer);
     atomic_fetch_add(&worker->placed, 1);
-    if (worker->index == 0) {
-        take_over(worker, fd, peer, guest);
-        return;
-    }
-    struct handed_over *handed = memory_zalloc(sizeof(*handed));
-    if (!handed) {
-        close(fd);
-        client_counts_end_login(workers->shared.counts);
-        moat_leave(workers->shared.moat, guest);
-        atomic_fetch_sub(&worker->placed, 1);
-        return;
-    }
-    *handed = (struct handed_over){.mail.deliver = deliver,
-                                   .workers = workers,
-                                   .worker = worker,
-                                   .peer = *peer,
-                                   .guest = guest,
-                                   .fd = fd};
-    loop_post(worker->loop, &handed->mail);
-}
-
-static bool open_one(struct acceptor *acceptor, const struct address *address, struct error *error)
-{
-    const struct settings *settings = &acceptor->workers->config->settings;
-    const struct listener_settings how = {
-        .backlog =
-            settings->listen_backlog > BACKLOG_DEFAULT ? settings->listen_backlog : SOMAXCONN,
-        .reuse_port = settings->so_reuseport != 0,
-        .defer_accept = settings->tcp_defer_accept != 0,
-        .unix_mode = settings->unix_socket_mode,
-        .unix_group = settings->unix_socket_group,
-    };
-    char text[ADDRESS_TEXT_MAX];
-    if (acceptor->count == LISTENERS_MAX)
-        return error_set(error, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
-                         "more than %d addresses to listen on", LISTENERS_MAX);
-    struct listener *listener =
-        listener_open(acceptor->workers->array[0].loop, address, &how, accepted, acceptor, error);
-    if (!listener)
-        return false;
-    acceptor->listeners[acceptor->count++] = listener;
-    address_listen_text(address, text, sizeof(text));
-    log_info(NULL, "listening on %s", text);
-    return true;
-}
-
-/* One word of listen_addr. */
-static bool open_word(struct acceptor *acceptor, const char *word, struct error *error)
-{
-    struct address addresses[16];
-    char text[ADDRESS_TEXT_MAX];
-    int count = listener_addresses(word, acceptor->workers->config->settings.listen_port, addresses,
-                                   16, error);
-    if (count <= 0)
-        return false;
-    for (int i = 0; i < count; i++) {
-        struct error why;
-        if (open_one(acceptor, &addresses[i], &why))
-            continue;
-        address_text(&addresses[i], text, sizeof(text));
-        log_warning(NULL, "cannot listen on %s: %s", text, why.message);
-    }
-    return true;
-}
-
-static bool open_tcp(struct acceptor *acceptor, struct error *error)
-{
-    const char *list = acceptor->workers->config->settings.listen_addr;
-    char word[256];
-    if (!list || !*list)
-        return true;
-    int before = acceptor->count;
-    for (const char *at = list; *at;) {
-        at += strspn(at, ", \t");
-        size_t size = strcspn(at, ", \t");
-        if (size > 0 && size < sizeof(word)) {
-            snprintf(word, sizeof(word), "%.*s", (int)size, at);
-            if (!open_word(acceptor, word, error))
-                return false;
-        }
-        at += size;
-    }
-    if (acceptor->count == before)
-        return error_set(error, SQLSTATE_CONFIG_FILE_ERROR,
-                         "failed to listen on any address in listen_addr list: %s", list);
-    return true;
-}
-
-static bool open_unix(struct acceptor *acceptor, struct error *error)
-{
-    const struct settings *settings = &acceptor->workers->config->settings;
-    struct address address;
-    if (!settings->unix_socket_dir || !*settings->unix_socket_dir)
-        return true;
-    if (!address_from_socket_dir(&address, settings->unix_socket_dir, settings->listen_port, error))
-        return error_prefix(error, "failed to create unix socket");
-    return open_one(acceptor, &address, error);
-}
-
-/* Sockets that the service manager listens on (sd_listen_fds(3)): they stay open while pgweir is
- * restarted, so that nobody is refused. COMPAT 6.5. */
-static bool adopt_sockets(struct acceptor *acceptor, int count, struct error *error)
-{
-    const struct settings *settings = &acceptor->workers->config->settings;
-    char text[ADDRESS_TEXT_MAX];
-    for (int i = 0; i < count; i++) {
-        int fd = SERVICE_MANAGER_FIRST_SOCKET + i;
-        if (acceptor->count == LISTENERS_MAX)
-            return error_set(error, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
-                             "more than %d sockets passed from service manager", LISTENERS_MAX);
-        log_info(NULL, "socket passed from service manager (fd %d)", fd);
-        struct listener *listener =
-            listener_adopt(acceptor->workers->array[0].loop, fd, accepted, acceptor, error);
-        if (!listener)
-            return false;
-        acceptor->listeners[acceptor->count++] = listener;
-        address_listen_text(listener_address(listener), text, sizeof(text));
-        log_info(NULL, "listening on %s", text);
-    }
-    if (settings->listen_addr && *settings->listen_addr)
-        log_warning(NULL, "sockets passed from service manager, cf_listen_addr ignored");
-    if (settings->unix_socket_dir && *settings->unix_socket_dir &&
-        strcmp(settings->unix_socket_dir, "/tmp") != 0)
-        log_warning(NULL, "sockets passed from service manager, cf_unix_socket_dir ignored");
-    return true;
+    atomic_fetch_add(&door->count->open, 1);
+    const struct client_arrival arrival = {.fd = fd,
+                                           .peer = *peer,
+                                           .guest = guest,
+                                           .listener = entry_of(acceptor, door),
+                                           .listener_count = door->count};
+    hand_over(workers, worker, &arrival);
 }
 
 struct acceptor *acceptor_open(struct workers *workers, struct error *error)
@@ -332,16 +243,10 @@ struct acceptor *acceptor_open(struct workers *workers, struct error *error)
     acceptor->workers = workers;
     acceptor->generation = workers->config->generation;
     descriptors_share(workers);
-    int passed = service_manager_sockets();
-    bool ok = passed > 0 ? adopt_sockets(acceptor, passed, error)
-                         : open_tcp(acceptor, error) && open_unix(acceptor, error);
-    if (ok && acceptor->count == 0)
-        ok = error_set(error, SQLSTATE_CONFIG_FILE_ERROR, "nowhere to listen on");
-    if (!ok) {
-        acceptor_close(acceptor);
-        return NULL;
-    }
-    return acceptor;
+    if (doors_open(acceptor, error))
+        return acceptor;
+    acceptor_close(acceptor);
+    return NULL;
 }
 
 void acceptor_each(const struct acceptor *acceptor,
@@ -349,24 +254,26 @@ void acceptor_each(const struct acceptor *acceptor,
                    void *argument)
 {
     for (int i = 0; i < acceptor->count; i++)
-        call(listener_address(acceptor->listeners[i]), listener_fd(acceptor->listeners[i]),
-             argument);
+        call(listener_address(acceptor->doors[i].listener),
+             listener_fd(acceptor->doors[i].listener), argument);
 }
 
 void acceptor_pause(struct acceptor *acceptor, bool paused)
 {
+    acceptor->is_paused = paused;
     for (int i = 0; i < acceptor->count; i++)
-        (paused ? listener_pause : listener_resume)(acceptor->listeners[i]);
+        (paused ? listener_pause : listener_resume)(acceptor->doors[i].listener);
 }
 
 void acceptor_close_tcp(struct acceptor *acceptor)
 {
     int kept = 0;
+    acceptor->is_closing = true;
     for (int i = 0; i < acceptor->count; i++) {
-        if (address_is_local(listener_address(acceptor->listeners[i])))
-            acceptor->listeners[kept++] = acceptor->listeners[i];
+        if (address_is_local(listener_address(acceptor->doors[i].listener)))
+            acceptor->doors[kept++] = acceptor->doors[i];
         else
-            listener_close(acceptor->listeners[i]);
+            listener_close(acceptor->doors[i].listener);
     }
     acceptor->count = kept;
 }
@@ -376,6 +283,6 @@ void acceptor_close(struct acceptor *acceptor)
     if (!acceptor)
         return;
     for (int i = 0; i < acceptor->count; i++)
-        listener_close(acceptor->listeners[i]);
+        listener_close(acceptor->doors[i].listener);
     memory_free(acceptor);
 }

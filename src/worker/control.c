@@ -249,6 +249,7 @@ static bool publish(struct control *control)
     config_release(workers->config);
     workers->config = config;
     control->loaded = NULL;
+    acceptor_update(workers->acceptor);
     atomic_store(&control->swaps_left, workers->count);
     for (int i = 0; i < workers->count && swaps[i]; i++) {
         *swaps[i] = (struct swap){.mail.deliver = swap_in,

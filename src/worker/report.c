@@ -155,6 +155,10 @@ static void fill(struct report_part *part)
     case REPORT_HOLDERS:
         report_inside(part, &part->of->report);
         break;
+    case REPORT_LISTENERS:
+        if (part->worker->index == 0)
+            part->listeners = acceptor_report(part->workers->acceptor, &part->listener_count);
+        break;
     case REPORT_LISTS:
     case REPORT_DATABASES:
         count_things(part);
@@ -241,6 +245,14 @@ static void merge_pools(struct report_of *of, int workers)
     }
 }
 
+/* They are all worker 0's. */
+static void take_listeners(struct report_of *of)
+{
+    of->report.listeners = of->parts[0].listeners;
+    of->report.count = of->parts[0].listener_count;
+    of->report.failed = of->report.listeners == NULL;
+}
+
 static void merge(struct report_of *of)
 {
     struct report *report = &of->report;
@@ -262,6 +274,8 @@ static void merge(struct report_of *of)
     if (report->kind == REPORT_CLIENTS || report->kind == REPORT_SERVERS ||
         report->kind == REPORT_SOCKETS)
         merge_connections(of, workers);
+    else if (report->kind == REPORT_LISTENERS)
+        take_listeners(of);
     else if (report->kind == REPORT_POOLS || report->kind == REPORT_STATS)
         merge_pools(of, workers);
 }
@@ -330,6 +344,7 @@ void report_destroy(struct report *report)
     for (int i = 0; i < report->workers->count; i++) {
         memory_free(of->parts[i].connections);
         memory_free(of->parts[i].pools);
+        memory_free(of->parts[i].listeners);
         report_inside_finish(&of->parts[i]);
     }
     if (report->subject.pool)

@@ -12,6 +12,8 @@ struct report_part {
     struct worker *worker;
     struct report_connection *connections;
     size_t count, capacity;
+    struct report_listener *listeners; /* worker 0 */
+    size_t listener_count;
     struct report_pool *pools; /* in the order of `of->pools` */
     int used_clients, free_servers, used_servers, server_statements;
     int buffers_lent, buffers_free;

@@ -30,7 +30,7 @@ static void make_pool(struct database_entry *database, void *argument)
     struct pool *pool;
     if (database->is_console || !database->user)
         return;
-    config_effective(workers->config, database, NULL, NULL, &effective);
+    config_effective(workers->config, &(struct config_subject){.database = database}, &effective);
     if (effective.min_pool_size <= 0)
         return;
     pool = registry_pool(workers->shared.registry, workers->config, database, database->user);

@@ -21,9 +21,12 @@ void stats_destroy(struct stats *stats);
 void descriptors_share(struct workers *workers);
 
 /* service_manager: sd_notify where it is built in. */
-/* How many listening sockets it passed, from SERVICE_MANAGER_FIRST_SOCKET on; once. */
+/* How many listening sockets it passed, from SERVICE_MANAGER_FIRST_SOCKET on; once. Their names
+ * (FileDescriptorName= of the socket unit; "unknown" if there is none) into the first `max` of
+ * `names`. */
 #define SERVICE_MANAGER_FIRST_SOCKET 3
-int service_manager_sockets(void);
+#define SERVICE_MANAGER_NAME_MAX     63
+int service_manager_sockets(char names[][SERVICE_MANAGER_NAME_MAX + 1], int max);
 void service_manager_ready(void);
 void service_manager_stopping(void);
 void service_manager_reloading(void);

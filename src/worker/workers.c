@@ -23,7 +23,7 @@ static int thread_count(const struct config *config)
     return count > WORKERS_MAX ? WORKERS_MAX : (int)count;
 }
 
-static bool make_shared(struct workers *workers, const struct console_ops *console)
+static bool make_shared(struct workers *workers, const struct upper_rooms *rooms)
 {
     struct client_shared *shared = &workers->shared;
     workers->offload = offload_create();
@@ -38,7 +38,8 @@ static bool make_shared(struct workers *workers, const struct console_ops *conso
     shared->scram_cache = scram_cache_create();
     shared->user_cache = user_cache_create();
     shared->parameter_names = &workers->parameter_names;
-    shared->console = console;
+    shared->console = rooms->console;
+    shared->front = rooms->front;
     shared->console_argument = workers;
     shared->own_uid = getuid();
     atomic_store(&shared->ids, 1);
@@ -111,7 +112,7 @@ static bool make_array(struct workers *workers, struct error *error)
 }
 
 struct workers *workers_create(const struct config *config, struct tls_ticket_keys *keys,
-                               const struct console_ops *console, struct error *error)
+                               const struct upper_rooms *rooms, struct error *error)
 {
     struct workers *workers = memory_zalloc(sizeof(*workers));
     if (!workers) {
@@ -123,7 +124,7 @@ struct workers *workers_create(const struct config *config, struct tls_ticket_ke
     workers->ticket_keys = keys;
     workers->start_time = clock_monotonic();
     error_set(error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
-    if (make_shared(workers, console) && make_array(workers, error)) {
+    if (make_shared(workers, rooms) && make_array(workers, error)) {
         resolver_set_ttl(workers->resolver, config->settings.dns_max_ttl,
                          config->settings.dns_nxdomain_ttl);
         TAILQ_INIT(&workers->waits);

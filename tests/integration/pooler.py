@@ -60,10 +60,10 @@ class Table:
 
 class Pooler:
     """Options of [pgbouncer] by keyword; besides: databases, users (dicts of connection strings), auth_users (pairs, or
-    None for no file), binary, wait (False: do not wait for the port), entry (more of the connection string of `app`)."""
+    None for no file), listeners (as databases), binary, wait (False: do not wait for the port), entry (more of the connection string of `app`)."""
 
-    def __init__(self, directory, cluster, databases=None, users=None, auth_users=None, binary=BINARY, entry="", wait=True,
-                 **options):
+    def __init__(self, directory, cluster, databases=None, users=None, auth_users=None, listeners=None, binary=BINARY, entry="",
+                 wait=True, **options):
         self.directory, self.cluster, self.binary = directory, cluster, binary
         os.makedirs(directory, exist_ok=True)
         give_away(directory)
@@ -78,6 +78,7 @@ class Pooler:
         self.databases = databases if databases is not None else {
             "app": f"{server} dbname=app {entry}", "other": f"{server} dbname=other"}
         self.user_entries = users or {}
+        self.listeners = listeners or {}
         self.auth_users = USERS if auth_users is None else auth_users
         self.options = {
             "listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": directory,
@@ -112,7 +113,8 @@ class Pooler:
     def ini(self):
         options = {name: value for name, value in self.options.items()
                    if value is not None and (self.is_pgweir or name not in NEW_SETTINGS)}
-        sections = [("databases", self.databases), ("users", self.user_entries), ("pgbouncer", options)]
+        sections = [("databases", self.databases), ("users", self.user_entries), ("listeners", self.listeners),
+                    ("pgbouncer", options)]
         return "".join(f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in content.items()) + "\n"
                        for name, content in sections if content)
 
@@ -142,6 +144,8 @@ class Pooler:
             return accepts(self.port, self.host) and (not self.options["unix_socket_dir"] or accepts_at(self.socket_path))
 
         await_that(listening, 10, "the pooler listens")
+        if self.listeners:  # theirs come after the first one's
+            self.await_log("process up", 10)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -205,9 +209,9 @@ class Pooler:
         return Peer(self.address, **options)
 
     def peer(self, user="alice", database="app", secret=None, tls=None, direct=False, version=0x00030000, timeout=10.0,
-             **parameters):
-        """A raw connection that has logged in."""
-        peer = Peer(self.address, timeout)
+             port=None, **parameters):
+        """A raw connection that has logged in. `port`: of another listener."""
+        peer = Peer((self.host, port or self.port), timeout)
         try:
             if tls:
                 peer.start_tls(tls, direct)

@@ -42,6 +42,19 @@ START_TEST(who_leaves_makes_room)
 }
 END_TEST
 
+START_TEST(a_listener_keeps_its_counter_for_ever)
+{
+    struct listener_count *one = client_count_listener(counts, "one");
+    struct listener_count *other = client_count_listener(counts, "other");
+
+    atomic_fetch_add(&one->accepted, 3);
+    ck_assert_ptr_ne(one, other);
+    ck_assert_ptr_eq(client_count_listener(counts, "one"), one);
+    ck_assert_uint_eq(atomic_load(&client_count_listener(counts, "one")->accepted), 3);
+    ck_assert_uint_eq(atomic_load(&other->accepted), 0);
+}
+END_TEST
+
 START_TEST(no_limit_never_refuses)
 {
     for (int i = 0; i < 1000; i++)
@@ -158,6 +171,7 @@ Suite *suite_client_counts(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, the_nth_login_is_accepted_and_the_next_refused);
     tcase_add_test(tests, who_leaves_makes_room);
+    tcase_add_test(tests, a_listener_keeps_its_counter_for_ever);
     tcase_add_test(tests, no_limit_never_refuses);
     tcase_add_test(tests, logins_under_way_have_a_count_of_their_own);
     tcase_add_test(tests, a_database_at_its_limit_is_said_to_be);

@@ -331,7 +331,9 @@ static void find_effective(const char *text)
     struct user_entry *pool_user = config_find_user(loaded.config, "p");
     struct user_entry *login_user = config_find_user(loaded.config, "l");
 
-    config_effective(loaded.config, database, pool_user, login_user, &effective);
+    const struct config_subject subject = {
+        .database = database, .pool_user = pool_user, .login_user = login_user};
+    config_effective(loaded.config, &subject, &effective);
     database_release(database);
     user_release(pool_user);
     user_release(login_user);
@@ -369,7 +371,7 @@ START_TEST(nobody_known_means_the_global_values)
 {
     struct loaded loaded = load_good(GLOBAL);
 
-    config_effective(loaded.config, NULL, NULL, NULL, &effective);
+    config_effective(loaded.config, &(struct config_subject){0}, &effective);
     ck_assert_int_eq(effective.pool_size, 1);
     ck_assert_int_eq(effective.query_wait_timeout, 9 * USEC_PER_SEC);
     unload(&loaded);
