@@ -1,6 +1,7 @@
 /* client_set: the clients of one worker, and what they share. That worker's thread. */
 #pragma once
 #include "auth/user_cache.h"
+#include "client/breaker.h"
 #include "client/client.h"
 #include "client/first_bytes.h"
 #include "pool/registry.h"
@@ -33,6 +34,7 @@ struct client_shared {
     uint8_t mock_key[32];          /* THREATS §2.7: salts of unknown users */
     struct scram_cache
         *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
+    struct breaker *breaker;       /* client/login: failures, to be answered late */
     struct user_cache *user_cache; /* client/user_lookup: what auth_query has said */
     _Atomic uint64_t ids;          /* of clients and servers; next one */
     _Atomic int shutdown;          /* enum shutdown_mode */
@@ -68,8 +70,8 @@ struct client_set {
     struct mail place_mail; /* somebody here lost its place: client_set_look_for_dropped */
     _Atomic bool place_mail_is_posted;
     struct deadline_list first_byte_deadlines, handshake_deadlines;
-    struct deadline_list login_deadlines, wait_deadlines, notify_deadlines, idle_deadlines,
-        transaction_deadlines;
+    struct deadline_list login_deadlines, refusal_deadlines, wait_deadlines, notify_deadlines,
+        idle_deadlines, transaction_deadlines;
 };
 
 bool client_set_init(struct client_set *set);

@@ -61,7 +61,8 @@ enum entry_key_type {
     ENTRY_TLS_MODE,
     ENTRY_AUTH_TYPE,
     ENTRY_PROTOCOLS,
-    ENTRY_SWITCH
+    ENTRY_SWITCH,
+    ENTRY_ADDRESSES
 };
 
 struct entry_key {

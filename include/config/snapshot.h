@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/address_list.h"
 #include "auth/auth_file.h"
 #include "auth/hba.h"
 #include "base/clock.h"
@@ -46,6 +47,7 @@ struct database_entry {
     usec_t query_wait_timeout;                         /* CONFIG_UNSET: inherit; 0: never */
     /* In the server's startup message; or NULL. */
     const char *client_encoding, *datestyle, *timezone, *application_name;
+    struct address_list *allow_from; /* a reference; NULL: all, as in user_entry */
     /* A reference of the entry's own; NULL for TLS_DISABLE and for the console. */
     struct tls_context *server_tls;
     bool is_auto;      /* made from '*' */
@@ -69,6 +71,7 @@ struct user_entry {
     /* 0: global */
     usec_t query_timeout, idle_transaction_timeout, transaction_timeout, client_idle_timeout;
     usec_t query_wait_timeout; /* CONFIG_UNSET: inherit */
+    struct address_list *allow_from;
     _Atomic int references;
 };
 
@@ -107,6 +110,8 @@ struct config {
     bool
         has_mixed_modes; /* clients of one pool may differ in their pool_mode: a listener has one */
     const struct hba *hba; /* rules of auth_hba_file; NULL unless some auth_type is hba */
+    bool has_mock_key;     /* from auth_mock_key_file */
+    uint8_t mock_key[32];  /* of it: client/login makes salts with it (THREATS §2.7) */
     const char *file;      /* as given */
     uint64_t generation;   /* 1 at start, +1 at each reload */
     _Atomic int references;

@@ -83,7 +83,7 @@ static bool set_bits(struct hba_network *network, const char *text)
     return true;
 }
 
-static bool has_bits_outside(const struct hba_network *network)
+bool hba_network_has_host_bits(const struct hba_network *network)
 {
     for (size_t i = 0; i < size_of(network->family); i++)
         if ((network->address[i] & ~network->mask[i]) != 0)
@@ -119,27 +119,43 @@ static bool take_mask(const struct rule_line *line, int field, struct hba_networ
     return true;
 }
 
+/* What stands before a /. */
+static bool take_literal(const char *text, struct hba_network *network)
+{
+    char literal[64] = "";
+    size_t size = strcspn(text, "/");
+
+    if (size < sizeof(literal))
+        snprintf(literal, sizeof(literal), "%.*s", (int)size, text);
+    return parse_literal(literal, &network->family, network->address);
+}
+
 static bool take_network(const struct rule_line *line, int *field, struct hba_network *network,
                          struct error *error)
 {
     const char *text = rule_line_word(line, *field)->text;
-    const char *slash = strchr(text, '/');
-    char literal[64] = "";
+    bool has_bits = strchr(text, '/') != NULL;
 
-    size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
-
-    if (size < sizeof(literal))
-        snprintf(literal, sizeof(literal), "%.*s", (int)size, text);
     ++*field;
-    if (!parse_literal(literal, &network->family, network->address))
+    if (!take_literal(text, network))
         return rule_line_error(line, error,
                                "failed to parse address - %.100s: it is no IPv4 or IPv6 address "
                                "(names of hosts are not supported)",
                                text);
-    if (slash == NULL)
+    if (!has_bits)
         return take_mask(line, (*field)++, network, error);
-    return set_bits(network, slash + 1) ||
+    return set_bits(network, strchr(text, '/') + 1) ||
            rule_line_error(line, error, "invalid mask: %.100s", text);
+}
+
+bool hba_network_parse(const char *text, struct hba_network *network)
+{
+    const char *slash = strchr(text, '/');
+
+    memset(network, 0, sizeof(*network));
+    return take_literal(text, network) && set_bits(network, slash != NULL                ? slash + 1
+                                                            : network->family == AF_INET ? "32"
+                                                                                         : "128");
 }
 
 bool hba_address_parse(const struct rule_line *line, int *field, struct hba_address *address,
@@ -166,7 +182,7 @@ bool hba_address_parse(const struct rule_line *line, int *field, struct hba_addr
     address->kind = HBA_ADDRESS_NETWORK;
     if (!take_network(line, field, &address->network, error))
         return false;
-    *has_host_bits = has_bits_outside(&address->network);
+    *has_host_bits = hba_network_has_host_bits(&address->network);
     return true;
 }
 
@@ -181,6 +197,14 @@ static bool is_within(const struct hba_network *network, int family, const uint8
         if (((address[i] ^ network->address[i]) & (whole ? 0xff : network->mask[i])) != 0)
             return false;
     return true;
+}
+
+bool hba_network_has(const struct hba_network *network, const void *peer)
+{
+    uint8_t bytes[16];
+    int family;
+
+    return take_sockaddr(peer, &family, bytes) && is_within(network, family, bytes, false);
 }
 
 bool hba_address_matches(const struct hba_address *address, const struct hba_interfaces *interfaces,

@@ -14,6 +14,13 @@ struct hba_network {
     uint8_t address[16], mask[16];
 };
 
+/* "ADDRESS", which is one alone, or "ADDRESS/BITS". False: neither. */
+bool hba_network_parse(const char *text, struct hba_network *network);
+/* The address has bits outside its mask. */
+bool hba_network_has_host_bits(const struct hba_network *network);
+/* `peer`: a struct sockaddr. An IPv4 address inside an IPv6 one counts as IPv4. */
+bool hba_network_has(const struct hba_network *network, const void *peer);
+
 struct hba_address {
     enum hba_address_kind kind;
     struct hba_network network;

@@ -33,6 +33,7 @@ enum login_step {
     LOGIN_HELPER, /* a helper thread computes, or auth_query is asked again; the message that waits
                      for it stays in the input buffer */
     LOGIN_OVER,   /* authenticated: on the way to the welcome */
+    LOGIN_FAILED, /* it is told so later: nothing is taken from it meanwhile */
 };
 
 struct client_login {
@@ -44,6 +45,7 @@ struct client_login {
 
     enum login_method method;
     enum login_step step;
+    bool is_outside;             /* allow_from of its database or user leaves its address out */
     const char *unknown_refusal; /* the user must be known: said if it is not; NULL: a proof decides
                                   */
     struct user_lookup *lookup;  /* auth_query is asked about its user */
@@ -62,6 +64,7 @@ struct client_login {
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
+    char failure[64];   /* what it is told: LOGIN_FAILED */
     usec_t deadline_at; /* while it moves */
     bool follows;       /* session_state=follow: settings of the startup packet hold for it */
     bool has_passed;    /* they have been tried, and are its own */
@@ -99,6 +102,8 @@ void user_lookup_forget(struct user_lookup *lookup); /* the client is gone; NULL
  * not to be touched afterwards. */
 void login_succeeded(struct client *client);
 void login_failed(struct client *client, const char *text);
+/* The expired function of the set's refusal_deadlines: the answer was held back long enough. */
+void login_refusal_due(struct deadline *deadline, struct deadline_list *list);
 /* The expired function of the set's login_deadlines. */
 void login_expired(struct deadline *deadline, struct deadline_list *list);
 
@@ -181,7 +186,11 @@ void cancel_leave(struct cancel *cancel);
  * auth_hba_file), into login->method; where a certificate does, it was looked at. False: refused.
  * Looks at names and addresses alone. */
 bool login_rules_choose(struct client *client);
-/* False: refused, for its user is not known. */
+/* Whether allow_from of its database and user let its address in, into login->is_outside. False:
+ * refused. Whoever is outside goes through the dialogue that others do, and fails at its end
+ * (THREATS §2.7). */
+bool login_rules_look_at_address(struct client *client);
+/* False: refused, for its user is not known, or it is outside and nothing would be asked. */
 bool login_rules_enter(struct client *client);
 
 /* client/notice: what we say to a client, and of one to the log. */
@@ -192,6 +201,8 @@ void notice_subject(struct client *client, const char *database, const char *use
 void notice_login_attempt(struct client *client, const struct startup_choice *choice);
 void notice_login_failed(struct client *client);
 void notice_no_such_user(struct client *client);
+void notice_breaker(struct client *client); /* so often has its login failed */
+void notice_outside(struct client *client); /* allow_from leaves its address out */
 void notice_refused_setting(struct client *client, const struct startup_choice *choice);
 /* "TLS handshake error: ...", what was wrong with a SCRAM message. */
 void notice_text(struct client *client, enum log_level level, const char *text);

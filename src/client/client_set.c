@@ -13,6 +13,7 @@ bool client_set_init(struct client_set *set)
     deadline_list_init(&set->first_byte_deadlines, set->loop, place_expired, set);
     deadline_list_init(&set->handshake_deadlines, set->loop, first_bytes_retry, set);
     deadline_list_init(&set->login_deadlines, set->loop, login_expired, set);
+    deadline_list_init(&set->refusal_deadlines, set->loop, login_refusal_due, set);
     deadline_list_init(&set->wait_deadlines, set->loop, expired_wait, set);
     deadline_list_init(&set->notify_deadlines, set->loop, expired_notify, set);
     deadline_list_init(&set->idle_deadlines, set->loop, expired_idle, set);
@@ -34,6 +35,7 @@ void client_set_finish(struct client_set *set)
     deadline_list_finish(&set->first_byte_deadlines);
     deadline_list_finish(&set->handshake_deadlines);
     deadline_list_finish(&set->login_deadlines);
+    deadline_list_finish(&set->refusal_deadlines);
     deadline_list_finish(&set->wait_deadlines);
     deadline_list_finish(&set->notify_deadlines);
     deadline_list_finish(&set->idle_deadlines);

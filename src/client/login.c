@@ -162,7 +162,7 @@ void login_start(struct client *client, const struct startup_packet *packet)
         return;
     stream_consume(&client->stream, packet->size); /* the texts of `choice` go with it */
     client->user = config_find_user(client->set->config, client->user_name);
-    if (!client->is_admin && !login_rules_choose(client))
+    if (!client->is_admin && (!login_rules_look_at_address(client) || !login_rules_choose(client)))
         return;
     if (user_lookup_start(client) == USER_LOOKUP_DONE)
         login_user_found(client);
@@ -207,9 +207,49 @@ void login_succeeded(struct client *client)
         welcome_start(client);
 }
 
+/* How long the answer is held back. */
+static usec_t count_failure(struct client *client)
+{
+    const struct settings *settings = &client->set->config->settings;
+    const struct breaker_limits limits = {.base = settings->auth_failure_delay,
+                                          .failures = settings->auth_breaker_failures,
+                                          .delay = settings->auth_breaker_delay};
+    struct address address;
+
+    if (!address_of_peer(&address, client->stream.fd))
+        return 0; /* it has gone */
+    struct breaker_verdict verdict =
+        breaker_failed(client->set->shared->breaker, client->database_name, client->user_name,
+                       &address, &limits, loop_now(client->set->loop));
+    if (verdict.has_tripped)
+        notice_breaker(client);
+    return verdict.delay;
+}
+
+/* Never past the end of its time to log in. */
 void login_failed(struct client *client, const char *text)
 {
-    client_refuse_text(client, SQLSTATE_INVALID_PASSWORD, text);
+    struct client_set *set = client->set;
+    usec_t delay = count_failure(client);
+    usec_t at = loop_now(set->loop) + delay;
+
+    if (delay == 0) {
+        client_refuse_text(client, SQLSTATE_INVALID_PASSWORD, text);
+        return;
+    }
+    if (client->deadline.list == &set->login_deadlines && client->deadline.at < at)
+        at = client->deadline.at;
+    client->login->step = LOGIN_FAILED;
+    snprintf(client->login->failure, sizeof(client->login->failure), "%s", text);
+    deadline_set(&set->refusal_deadlines, &client->deadline, at);
+}
+
+void login_refusal_due(struct deadline *deadline, struct deadline_list *list)
+{
+    struct client *client = client_of_deadline(deadline);
+
+    (void)list;
+    client_refuse_text(client, SQLSTATE_INVALID_PASSWORD, client->login->failure);
 }
 
 void login_expired(struct deadline *deadline, struct deadline_list *list)

@@ -45,6 +45,10 @@ static bool verifier_is_usable(struct client *client, const char *text)
 /* The user has a secret with which this method can succeed. */
 static bool has_usable_secret(struct client *client)
 {
+    if (client->login->is_outside) {
+        notice_outside(client);
+        return false;
+    }
     if (client->user == NULL || !client->user->is_known) {
         notice_no_such_user(client);
         return false;
@@ -80,6 +84,14 @@ static void find_profile(struct client *client)
         scram_cache_profile(client->set->shared->scram_cache, client->set->config, profile);
 }
 
+/* Without a file of its own the process has made one. */
+static const uint8_t *mock_key_of(const struct client *client)
+{
+    const struct client_set *set = client->set;
+
+    return set->config->has_mock_key ? set->config->mock_key : set->shared->mock_key;
+}
+
 static bool make_mock_verifier(struct client *client)
 {
     const struct login_profile *profile = &client->login->profile;
@@ -88,7 +100,7 @@ static bool make_mock_verifier(struct client *client)
     char stored_key[BASE64_TEXT_SIZE(SCRAM_KEY_SIZE) + 1];
     char text[sizeof(salt) + 2 * sizeof(stored_key) + 64];
 
-    scram_mock_verifier(client->set->shared->mock_key, client->user_name, profile->iterations,
+    scram_mock_verifier(mock_key_of(client), client->user_name, profile->iterations,
                         profile->salt_size, &verifier);
     base64_encode(verifier.salt, verifier.salt_size, salt);
     base64_encode(verifier.stored_key, SCRAM_KEY_SIZE, stored_key);
@@ -378,12 +390,11 @@ static bool refuse_sasl_message(struct client *client)
 /* What the dialogue begins with: salt and rounds, and the keys of a stored verifier. */
 static bool make_verifier(const struct client *client, struct scram_verifier *verifier)
 {
-    const struct client_shared *shared = client->set->shared;
     const struct login_profile *profile = &client->login->profile;
     const struct auth_secret *secret = secret_of(client);
 
     if (client->login->must_fail) {
-        scram_mock_verifier(shared->mock_key, client->user_name, profile->iterations,
+        scram_mock_verifier(mock_key_of(client), client->user_name, profile->iterations,
                             profile->salt_size, verifier);
         return true;
     }
@@ -392,7 +403,7 @@ static bool make_verifier(const struct client *client, struct scram_verifier *ve
     memset(verifier, 0, sizeof(*verifier));
     verifier->iterations = (uint32_t)client->set->config->settings.scram_iterations;
     verifier->salt_size = SCRAM_DERIVED_SALT;
-    scram_mock_salt(shared->mock_key, client->user_name, verifier->salt);
+    scram_mock_salt(mock_key_of(client), client->user_name, verifier->salt);
     return true;
 }
 

@@ -15,8 +15,14 @@ static bool refuse(struct client *client, const char *text)
 
 bool login_rules_enter(struct client *client)
 {
-    const char *refusal = client->login->unknown_refusal;
+    const struct client_login *login = client->login;
+    const char *refusal = login->unknown_refusal;
 
+    if (login->is_outside && login->method == LOGIN_NOTHING_ASKED) {
+        notice_outside(client);
+        login_failed(client, "password authentication failed");
+        return false;
+    }
     if (refusal == NULL || (client->user != NULL && client->user->is_known))
         return true;
     notice_no_such_user(client);
@@ -26,6 +32,32 @@ bool login_rules_enter(struct client *client)
 static bool ask(struct client *client, enum login_method method)
 {
     client->login->method = method;
+    return true;
+}
+
+/* False: it has gone. */
+static bool find_address(struct client *client, struct address *address)
+{
+    if (address_of_peer(address, client->stream.fd))
+        return true;
+    client_close(client, "client unexpected eof");
+    return false;
+}
+
+bool login_rules_look_at_address(struct client *client)
+{
+    const struct database_entry *database =
+        config_peek_database(client->set->config, client->database_name);
+    const struct address_list *of_database = database != NULL ? database->allow_from : NULL;
+    const struct address_list *of_user = client->user != NULL ? client->user->allow_from : NULL;
+    struct address address;
+
+    if (of_database == NULL && of_user == NULL)
+        return true;
+    if (!find_address(client, &address))
+        return false;
+    client->login->is_outside =
+        !address_list_allows(of_database, &address.u) || !address_list_allows(of_user, &address.u);
     return true;
 }
 
@@ -119,10 +151,8 @@ static bool choose_by_rules(struct client *client)
         .address = &address.u,
     };
 
-    if (!address_of_peer(&address, client->stream.fd)) {
-        client_close(client, "client unexpected eof");
+    if (!find_address(client, &address))
         return false;
-    }
     if (hba == NULL || !hba_match(hba, &request, &verdict))
         return refuse(client, "no authentication method is found");
     return follow(client, &verdict);

@@ -99,6 +99,26 @@ void notice_no_such_user(struct client *client)
         log_info(&client->subject, "no such user: %.*s", SHOWN_MAX, client->user_name);
 }
 
+void notice_breaker(struct client *client)
+{
+    static struct log_limit limit;
+
+    if (may_log(&limit))
+        log_warning(&client->subject,
+                    "more than auth_breaker_failures logins a minute fail: the next failures are "
+                    "answered late: db=%.*s user=%.*s",
+                    SHOWN_MAX, client->database_name, SHOWN_MAX, client->user_name);
+}
+
+void notice_outside(struct client *client)
+{
+    static struct log_limit limit;
+
+    if (may_log(&limit))
+        log_warning(&client->subject, "allow_from leaves this address out: db=%.*s user=%.*s",
+                    SHOWN_MAX, client->database_name, SHOWN_MAX, client->user_name);
+}
+
 void notice_refused_setting(struct client *client, const struct startup_choice *choice)
 {
     static struct log_limit limit;

@@ -37,6 +37,8 @@ void entry_keys_finish(const struct entry_keys *keys, void *entry)
             owned_free_secret(*texts);
         else if (key->type == ENTRY_TEXT)
             owned_free(*texts);
+        else if (key->type == ENTRY_ADDRESSES)
+            address_list_release(*(struct address_list **)field(entry, key));
         for (int host = 0; key->type == ENTRY_HOSTS && host < CONFIG_HOSTS_MAX; host++)
             owned_free(texts[host]);
     }
@@ -144,6 +146,9 @@ bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *cop
             ok = copy_texts(from, field(copy, key), 1);
         else if (key->type == ENTRY_HOSTS)
             ok = copy_texts(from, field(copy, key), CONFIG_HOSTS_MAX);
+        else if (key->type == ENTRY_ADDRESSES)
+            *(struct address_list **)field(copy, key) =
+                address_list_acquire(*(struct address_list *const *)from);
         else
             memcpy(field(copy, key), from,
                    key->type == ENTRY_SECONDS ? sizeof(usec_t) : sizeof(int));
@@ -330,6 +335,19 @@ static bool set_port(int *place, const char *value, const struct entry_report *r
     return true;
 }
 
+static bool set_addresses(struct address_list **place, const char *value,
+                          const struct entry_report *report)
+{
+    struct error error;
+    struct address_list *list = address_list_parse(value, &error);
+
+    if (list == NULL)
+        return refuse(report, "invalid allow_from", error.message);
+    address_list_release(*place);
+    *place = list;
+    return true;
+}
+
 static bool set_named(void *place, int found, const char *what, const char *value,
                       const struct entry_report *report)
 {
@@ -407,6 +425,8 @@ static bool set_value(void *place, const struct entry_key *key, const char *valu
                          "invalid protocols (a list of postgres, http, websocket)", value, report);
     case ENTRY_SWITCH:
         return set_named(place, switch_find(value), "neither yes nor no", value, report);
+    case ENTRY_ADDRESSES:
+        return set_addresses(place, value, report);
     }
     return false;
 }
@@ -461,6 +481,8 @@ bool entry_key_is_set(const struct entry_key *key, const void *entry)
     case ENTRY_SECRET:
     case ENTRY_HOSTS:
         return *(const char *const *)value != NULL;
+    case ENTRY_ADDRESSES:
+        return *(struct address_list *const *)value != NULL;
     case ENTRY_COUNT:
         return *(const int *)value > 0;
     case ENTRY_SECONDS:

@@ -71,6 +71,8 @@ static void take_option(struct loader *loader, struct ini_place place, const cha
         return;
     }
     loader->places[option - config_options] = place;
+    if (option->type == OPTION_SECRET && *value != '\0')
+        secrets_found(loader, place);
 }
 
 /* ---- lines of the other sections ---- */
@@ -114,9 +116,20 @@ static bool parse_line(struct line *line, const struct entry_keys *keys, void *e
     return ok;
 }
 
-static void take_database(struct line *line, const char *value)
+static void put_database(struct line *line, struct database_entry *entry)
 {
     struct config_tables *tables = line->loader->config->tables;
+
+    if (strcmp(line->key, "*") == 0) {
+        database_release(tables->fallback);
+        tables->fallback = entry;
+    } else if (!tables_put_database(tables, entry)) {
+        out_of_memory(line->loader, line->place, line->key);
+    }
+}
+
+static void take_database(struct line *line, const char *value)
+{
     struct database_entry *entry;
 
     if (strcmp(line->key, CONFIG_CONSOLE_NAME) == 0) {
@@ -133,11 +146,10 @@ static void take_database(struct line *line, const char *value)
         out_of_memory(line->loader, line->place, line->key);
     } else if (!parse_line(line, &database_keys, entry, value)) {
         database_release(entry);
-    } else if (strcmp(line->key, "*") == 0) {
-        database_release(tables->fallback);
-        tables->fallback = entry;
-    } else if (!tables_put_database(tables, entry)) {
-        out_of_memory(line->loader, line->place, line->key);
+    } else {
+        if (entry->password != NULL)
+            secrets_found(line->loader, line->place);
+        put_database(line, entry);
     }
 }
 
@@ -307,8 +319,10 @@ static void build(struct loader *loader, int problems_before)
     build_client_tls(loader);
     build_server_tls(loader);
     build_hba(loader);
+    build_mock_key(loader);
     tables_sort(loader->config->tables);
     check_warnings(loader);
+    secrets_check_files(loader);
 }
 
 const struct config *config_load(const struct config_load_request *request,
@@ -396,6 +410,8 @@ static bool change(struct loader *loader, const struct config *config,
 
     copy->tables = tables_acquire(config->tables);
     copy->hba = hba_acquire(config->hba);
+    copy->has_mock_key = config->has_mock_key;
+    memcpy(copy->mock_key, config->mock_key, sizeof(copy->mock_key));
     if (!settings_copy(&copy->settings, &config->settings))
         return false;
     if (option->changes != OPTION_START && !settings_set(&copy->settings, option, value, &error)) {

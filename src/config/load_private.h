@@ -26,6 +26,7 @@ struct loader {
     struct ini_place listener_places[CONFIG_LISTENERS_MAX];
     enum load_section section;
     bool has_pgbouncer;
+    const char *told_file; /* the ini file with a secret that was looked at last */
 };
 
 /* ---- problems.c ---- */
@@ -57,6 +58,14 @@ bool listener_line_begin(struct loader *loader, const char *name, struct listene
 void listener_line_end(struct loader *loader, struct ini_place place, struct listener_entry *entry);
 /* Resolves addresses (blocking); adds problems to the loader's. */
 void build_listeners(struct loader *loader);
+
+/* ---- secrets.c ---- */
+
+/* Warns about files of secrets that others can read. */
+void secrets_check_files(struct loader *loader);
+/* There is a secret in the ini file here: warns if others can read it. */
+void secrets_found(struct loader *loader, struct ini_place place);
+void build_mock_key(struct loader *loader); /* from auth_mock_key_file */
 
 /* ---- check.c ---- */
 

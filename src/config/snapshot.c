@@ -318,6 +318,7 @@ void config_release(const struct config *config)
     hba_release(last->hba);
     tables_release(last->tables);
     owned_free(last->file);
+    memory_wipe(last->mock_key, sizeof(last->mock_key));
     memory_free(last);
 }
 

@@ -95,6 +95,7 @@ static void gather(struct page *page)
     page->clients_logged_in = client_counts_logged_in_now(counts);
     page->clients_logging_in = client_counts_logging_in_now(counts);
     moat_counts(workers->shared.moat, page->login_verdicts);
+    breaker_counts(workers->shared.breaker, &page->logins_failed, &page->logins_delayed);
     moat_cancel_counts(workers->shared.moat, &page->cancels_missed, &page->cancels_dropped);
     page->listeners = acceptor_report(workers->acceptor, &page->listener_count);
     page->client_limit = workers->config->settings.max_client_conn;

@@ -283,6 +283,11 @@ static void put_process(struct bytes *out, const struct page *page)
     bytes_format(out, "pgweir_clients{state=\"logged_in\"} %d\n", page->clients_logged_in);
     bytes_format(out, "pgweir_clients{state=\"logging_in\"} %d\n", page->clients_logging_in);
     put_refusals(out, page->login_verdicts);
+    put_family(out, "logins_failed", "counter", NULL, "Logins with a wrong password or name");
+    bytes_format(out, "pgweir_logins_failed_total %" PRIu64 "\n", page->logins_failed);
+    put_family(out, "logins_delayed", "counter", NULL,
+               "Those of them that were answered late (auth_failure_delay, auth_breaker_delay)");
+    bytes_format(out, "pgweir_logins_delayed_total %" PRIu64 "\n", page->logins_delayed);
     put_family(out, "cancels_refused", "counter", NULL,
                "Cancel requests with nobody's key; dropped: unread, for too many had missed");
     bytes_format(out, "pgweir_cancels_refused_total{cause=\"missed\"} %" PRIu64 "\n",

@@ -37,9 +37,9 @@ struct page {
     /* Of the moment at which the report was complete; for what is no row of it. */
     int clients_logged_in, clients_logging_in, workers, client_limit;
     uint64_t login_verdicts[MOAT_VERDICTS];
-    uint64_t cancels_missed, cancels_dropped;
     struct report_listener *listeners; /* NULL: no memory */
     size_t listener_count;
+    uint64_t cancels_missed, cancels_dropped, logins_failed, logins_delayed;
     bool is_shutting_down;
     int64_t uptime;              /* microseconds */
     int64_t started;             /* seconds since 1970 */

@@ -34,6 +34,7 @@ static bool make_shared(struct workers *workers, const struct upper_rooms *rooms
     workers->stats = stats_create(workers);
     shared->counts = client_counts_create();
     shared->moat = moat_create();
+    shared->breaker = breaker_create();
     shared->registry = registry_create(workers->count);
     shared->scram_cache = scram_cache_create();
     shared->user_cache = user_cache_create();
@@ -46,7 +47,7 @@ static bool make_shared(struct workers *workers, const struct upper_rooms *rooms
     random_bytes(shared->mock_key, sizeof(shared->mock_key));
     return workers->resolver && workers->key_cache && workers->client_keys &&
            workers->password_cache && workers->stats && shared->counts && shared->moat &&
-           shared->registry && shared->scram_cache && shared->user_cache &&
+           shared->breaker && shared->registry && shared->scram_cache && shared->user_cache &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -241,6 +242,7 @@ void workers_destroy(struct workers *workers)
     registry_destroy(workers->shared.registry);
     client_counts_destroy(workers->shared.counts);
     moat_destroy(workers->shared.moat);
+    breaker_destroy(workers->shared.breaker);
     key_cache_destroy(workers->key_cache);
     key_cache_destroy(workers->client_keys);
     password_cache_destroy(workers->password_cache);

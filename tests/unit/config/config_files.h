@@ -25,6 +25,7 @@ static char config_folder[64];
 static inline void enter_folder(void)
 {
     digest_init();
+    (void)umask(077); /* the files of secrets are private, or a warning says so */
     (void)snprintf(config_folder, sizeof config_folder, "/tmp/pgweir-config-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(config_folder));
     ck_assert_int_eq(chdir(config_folder), 0);
