@@ -91,8 +91,9 @@ struct stream {
     /* Unix sockets: added only while blocked (MECHANISMS §1.3). NULL until it is needed. */
     struct event *write_event;
     /* A reset that comes in one event with bytes before it shows neither as CLOSED nor in a short
-     * receive, and there is no second event. So a stream whose last receive was short is read once
-     * more within a second or two, unless a write has proven it alive. */
+     * receive, and there is no second event. So a stream whose last receive was short (in a TLS
+     * handshake, too) is read once more within a second or two, unless a write has proven it alive.
+     */
     struct deadline doubt;
 };
 

@@ -186,8 +186,13 @@ void stream_end_doubt(struct deadline *deadline, struct deadline_list *list)
         return;
     stream->is_in_doubt = false;
     stream->woke_idle = false;
-    stream->is_readable = true;
-    loop_again(list->loop, &stream->again_task);
+    /* A handshake is not gone on with for nothing each second: only a reset counts. */
+    if (stream->is_handshaking && stream->failure == 0)
+        stream->failure = socket_error(stream);
+    else
+        stream->is_readable = true;
+    if (stream->is_readable || stream->failure != 0)
+        loop_again(list->loop, &stream->again_task);
 }
 
 /* A read that moved nothing, or did not leave the socket dry. */
@@ -346,6 +351,7 @@ static void go_on_with_handshake(struct stream *stream)
     switch (step_handshake(stream, &error)) {
     case TRANSPORT_MOVED:
         stream->is_handshaking = false;
+        begin_doubt(stream); /* its last receive may have been short */
         stream->is_readable =
             true; /* the transport may hold bytes that came with the last flight */
         become_ready(stream);
@@ -353,6 +359,7 @@ static void go_on_with_handshake(struct stream *stream)
     case TRANSPORT_DRY:
     case TRANSPORT_WANT_READ:
         stream->is_readable = false;
+        begin_doubt(stream);
         break;
     case TRANSPORT_WANT_WRITE:
         stream_await_writable(stream);
@@ -368,7 +375,9 @@ static void go_on_with_handshake(struct stream *stream)
 
 static void go_on_starting(struct stream *stream)
 {
-    if (!stream->is_connecting)
+    if (stream->failure != 0)
+        tell_failed(stream, stream->failure);
+    else if (!stream->is_connecting)
         go_on_with_handshake(stream);
     else if (finish_connect(stream))
         become_ready(stream);

@@ -247,11 +247,7 @@ def test_handshakes_of_many_threads(pooler, certificates, worker_threads):
     assert failures == []
 
 
-# A reset right behind the handshake is noticed only at client_login_timeout: net must doubt a stream whose handshake ended in a short read.
-RESET_UNSEEN = pytest.mark.xfail(strict=False, reason="a reset right behind the TLS handshake is noticed late")
-
-
-@pytest.mark.parametrize("stage", [pytest.param(stage, marks=RESET_UNSEEN) if stage == 5 else stage for stage in range(8)])
+@pytest.mark.parametrize("stage", range(8))
 def test_clients_that_vanish_during_the_login(pooler, certificates, stage):
     """Sixty connections that end at one stage of the login leave nothing behind."""
     under_test = pooler(worker_threads=4, tcp_defer_accept=0, **client_side(certificates, "require"))

@@ -158,6 +158,69 @@ START_TEST(a_peer_that_leaves_during_the_handshake_is_eof)
 }
 END_TEST
 
+static void reset(struct side *side)
+{
+    struct linger linger = {.l_onoff = 1};
+
+    setsockopt(side->stream.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(side->stream.fd);
+    side->stream.fd = open("/dev/null", O_RDONLY); /* for its stream_close */
+}
+
+static void end_of_doubt(void)
+{
+    if (pair.acceptor->closed > 0)
+        return;
+    ck_assert(deadline_is_set(&pair.acceptor->stream.doubt));
+    deadline_set(loop->doubts, &pair.acceptor->stream.doubt, 1);
+}
+
+START_TEST(a_reset_in_one_event_with_the_end_of_the_handshake_is_found)
+{
+    start_modes(TLS_REQUIRE, TLS_REQUIRE);
+    turn_until(loop, pair.connector->ready == 1);
+    ck_assert_int_eq(pair.acceptor->ready, 0);
+    reset(pair.connector);
+    turn_until(loop, pair.acceptor->ready == 1 || pair.acceptor->closed == 1);
+    end_of_doubt();
+    turn_until(loop, pair.acceptor->closed == 1);
+    ck_assert_int_eq(pair.acceptor->end, STREAM_RESET);
+}
+END_TEST
+
+START_TEST(a_reset_in_one_event_with_a_part_of_the_handshake_is_found)
+{
+    struct tls_settings settings = accepting_settings(TLS_PREFER);
+    struct tls_context *context = accepting(&settings, NULL);
+
+    ck_assert(stream_start_tls_accept(&pair.acceptor->stream, context, NULL));
+    tls_context_release(context);
+    ck_assert_int_eq(send(pair.connector->stream.fd, "\x16\x03\x01\x02\0\x01", 6, 0), 6);
+    reset(pair.connector);
+    turn_until(loop, pair.acceptor->closed == 1 || pair.acceptor->stream.is_in_doubt);
+    end_of_doubt();
+    turn_until(loop, pair.acceptor->closed == 1);
+    ck_assert_int_eq(pair.acceptor->end, STREAM_RESET);
+}
+END_TEST
+
+START_TEST(a_handshake_that_stands_still_is_looked_at_once)
+{
+    struct tls_settings settings = accepting_settings(TLS_PREFER);
+    struct tls_context *context = accepting(&settings, NULL);
+
+    ck_assert(stream_start_tls_accept(&pair.acceptor->stream, context, NULL));
+    tls_context_release(context);
+    ck_assert_int_eq(send(pair.connector->stream.fd, "\x16\x03\x01\x02\0\x01", 6, 0), 6);
+    turn_until(loop, pair.acceptor->stream.is_in_doubt);
+    end_of_doubt();
+    turn_until(loop, !pair.acceptor->stream.is_in_doubt);
+    turns(loop, 3);
+    ck_assert(!pair.acceptor->stream.is_in_doubt);
+    ck_assert_int_eq(pair.acceptor->closed, 0);
+}
+END_TEST
+
 START_TEST(many_handshakes_at_once_all_come_to_their_end)
 {
     struct tls_settings accept_settings = accepting_settings(TLS_REQUIRE);
@@ -573,6 +636,9 @@ Suite *suite_net_tls(void)
     tcase_add_test(tests, bytes_that_are_no_tls_fail);
     tcase_add_test(tests, a_client_hello_without_end_is_not_kept);
     tcase_add_test(tests, a_peer_that_leaves_during_the_handshake_is_eof);
+    tcase_add_test(tests, a_reset_in_one_event_with_the_end_of_the_handshake_is_found);
+    tcase_add_test(tests, a_reset_in_one_event_with_a_part_of_the_handshake_is_found);
+    tcase_add_test(tests, a_handshake_that_stands_still_is_looked_at_once);
     tcase_add_test(tests, many_handshakes_at_once_all_come_to_their_end);
     tcase_add_test(tests, a_context_that_disables_tls_starts_none);
     tcase_add_test(tests, an_ssl_request_is_answered_in_plain_before_the_handshake);
