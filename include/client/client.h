@@ -110,19 +110,22 @@ struct client {
     bool is_session_mode;    /* keeps its server until it leaves */
     bool is_statement_mode;  /* no transaction may stay open behind a ReadyForQuery */
     bool awaits_rollback;    /* a ROLLBACK of ours is on its way: statement mode, virtual failure */
-    uint8_t virtual_failure; /* enum virtual_failure_state: its transaction idled too long */
+    uint8_t virtual_failure; /* enum virtual_failure_state: its transaction took, or idled, too
+                                long */
     uint8_t virtual_portal;  /* enum query_ending: the unnamed portal, while the error is owed */
     bool needs_server;       /* a message in the input buffer cannot go on without one */
     bool skips_unit; /* an error was answered without a server: what follows is dropped up to its
                         Sync */
     bool flush_was_sent; /* the ledger is full: a Flush makes the server answer (MECHANISMS §5.1) */
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
-    bool said_terminate; /* what it asked before may run to its end, as on PostgreSQL */
-    bool is_repeating;   /* its request is sent again when the first run of it has ended */
-    bool is_over_time;   /* query_timeout has cancelled what runs; its end is awaited */
-    bool was_notified;   /* query_wait_notify was said for this wait */
-    uint32_t told_lost;  /* kinds of session state of which it knows that they are lost: enum
-                            session_kind */
+    bool said_terminate;   /* what it asked before may run to its end, as on PostgreSQL */
+    bool is_repeating;     /* its request is sent again when the first run of it has ended */
+    const char *over_time; /* what runs was cancelled for its time or its transaction's, and its end
+                              is awaited: as the log says it (literal); else NULL */
+    bool failed_by_age;    /* its virtual failure is of transaction_timeout */
+    bool was_notified;     /* query_wait_notify was said for this wait */
+    uint32_t told_lost;    /* kinds of session state of which it knows that they are lost: enum
+                              session_kind */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
     uint32_t unnamed_touches;   /* what its unnamed statement would touch */
     uint32_t unit;              /* number of the Sync unit that is being read */
@@ -239,16 +242,17 @@ bool replay_elsewhere(struct client *client);
 void statement_mode_refuse(struct client *client);
 bool statement_mode_rolled_back(struct client *client);
 
-/* client/virtual_failure: a transaction that idled too long is rolled back, its server goes back to
- * its pool, and its client, which is told when it next asks, has a failed transaction without a
- * server. */
+/* client/virtual_failure: a transaction that idled or took too long is rolled back, its server goes
+ * back to its pool, and its client, which is told when it next asks, has a failed transaction
+ * without a server. */
 enum virtual_failure_state {
     VIRTUAL_FAILURE_NONE,
     VIRTUAL_FAILURE_OWED,        /* the client does not know yet */
     VIRTUAL_FAILURE_ROLLED_BACK, /* the client has ended it; the Sync of that unit is due */
     VIRTUAL_FAILURE_TOLD,        /* its units meet a real failed block */
 };
-void virtual_failure_begin(struct client *client);
+enum virtual_failure_reason { VIRTUAL_FAILURE_IDLENESS, VIRTUAL_FAILURE_AGE };
+void virtual_failure_begin(struct client *client, enum virtual_failure_reason reason);
 /* A message of a virtually failed client that has no server. False: it needs one. */
 bool virtual_failure_take(struct client *client, const struct message *message);
 /* The client got a server: a failed block is opened in front of its unit, which is held until that

@@ -45,6 +45,8 @@ struct database_entry {
     int max_db_connections, max_db_client_connections; /* <= 0: inherit */
     usec_t server_lifetime;                            /* 0: inherit */
     usec_t query_wait_timeout;                         /* CONFIG_UNSET: inherit; 0: never */
+    /* 0: inherit */
+    usec_t query_timeout, idle_transaction_timeout, transaction_timeout, client_idle_timeout;
     /* In the server's startup message; or NULL. */
     const char *client_encoding, *datestyle, *timezone, *application_name;
     struct address_list *allow_from; /* a reference; NULL: all, as in user_entry */
@@ -68,7 +70,7 @@ struct user_entry {
     int pool_size, reserve_pool_size, pool_mode,
         session_state; /* CONFIG_UNSET: database's, else global */
     int max_user_connections, max_user_client_connections; /* <= 0: global */
-    /* 0: global */
+    /* 0: database's, else global */
     usec_t query_timeout, idle_transaction_timeout, transaction_timeout, client_idle_timeout;
     usec_t query_wait_timeout; /* CONFIG_UNSET: inherit */
     struct address_list *allow_from;

@@ -73,6 +73,9 @@ struct server_events {
     /* By which name the client calls what is `server_name` there: in an error that answers a
      * message with this tag (NULL: none). NULL: by that one. */
     const char *(*client_name)(struct server *server, const void *tag, const char *server_name);
+    /* What was cancelled ran for too long: which time limit (as PostgreSQL says "user request"),
+     * else NULL. */
+    const char *(*cancelled_for)(const struct server *server);
     /* The server reported a setting; `asked`: in answer to the client's own message. */
     void (*parameter)(struct server *server, int slot, bool asked);
     /* It is gone or was closed; the owner is detached already. `why` is for the client. An

@@ -145,7 +145,7 @@ void attach_arm(struct client *client)
     const struct effective *effective = client_effective(client);
     if (client->replication) /* a stream has no end */
         return;
-    client->is_over_time = false;
+    client->over_time = NULL;
     usec_t limit = client->is_in_request       ? effective->query_timeout
                    : client->is_in_transaction ? effective->idle_transaction_timeout
                                                : 0;
@@ -537,6 +537,12 @@ static const char *client_name(struct server *server, const void *tag, const cha
     return client_statements_name_of(&client->statements, server_name);
 }
 
+static const char *cancelled_for(const struct server *server)
+{
+    const struct client *client = server->owner;
+    return client->over_time;
+}
+
 static void repeat(struct server *server)
 {
     replay_begin(server->owner);
@@ -592,6 +598,7 @@ const struct server_events attach_server_events = {
     .provoked = provoked,
     .forgot_statements = forgot_statements,
     .client_name = client_name,
+    .cancelled_for = cancelled_for,
     .parameter = parameter,
     .gone = gone,
 };

@@ -89,11 +89,12 @@ static void forget_cancel(void *argument)
     (void)argument; /* the client may be gone by then */
 }
 
-/* The query is cancelled as its client would do it, and lives on; what cannot be cancelled (a COPY
+/* What runs is cancelled as its client would do it, and lives on; what cannot be cancelled (a COPY
  * that waits for its data, a batch without its Sync) ends with its client a little later. */
-static void cancel_query(struct client *client)
+static void cancel_query(struct client *client, const char *why)
 {
-    client->is_over_time = true;
+    notice_pooler_error(client, why);
+    client->over_time = why;
     deadline_set(&client->set->transaction_deadlines, &client->deadline,
                  now_of(client) + CANCEL_GRACE);
     attach_cancel(client, forget_cancel, NULL);
@@ -108,12 +109,12 @@ void expired_transaction(struct deadline *deadline, struct deadline_list *list)
     usec_t limit = client_effective(client)->transaction_timeout;
     bool is_over =
         limit > 0 && client->is_in_transaction && client->xact_start + limit <= now_of(client);
-    if (is_over)
+    if (client->is_in_request && !client->over_time)
+        cancel_query(client, is_over ? "transaction timeout" : "query timeout");
+    else if (client->is_in_request && is_over)
         client_refuse_text(client, SQLSTATE_TRANSACTION_TIMEOUT, "transaction timeout");
-    else if (client->is_in_request && !client->is_over_time)
-        cancel_query(client);
     else if (client->is_in_request)
         client_refuse_text(client, SQLSTATE_QUERY_CANCELED, "query timeout");
     else
-        virtual_failure_begin(client);
+        virtual_failure_begin(client, is_over ? VIRTUAL_FAILURE_AGE : VIRTUAL_FAILURE_IDLENESS);
 }

@@ -1,4 +1,5 @@
-/* idle_transaction_timeout: a transaction that idles too long is rolled back, and its client lives.
+/* idle_transaction_timeout and transaction_timeout: a transaction that idles, or takes, too long is
+ * rolled back, and its client lives.
  *
  * Nothing is said unasked: an error that comes by itself is a notice to one driver, the end to
  * another, the answer to the next query to a third. The client's first unit is answered without a
@@ -34,18 +35,34 @@ static void roll_back(struct client *client)
                  loop_now(client->set->loop) + ROLLBACK_GRACE);
 }
 
-void virtual_failure_begin(struct client *client)
+/* How a client and the log are told; the text of the log is PgBouncer's. */
+static const struct {
+    const char *sqlstate, *log, *message, *hint;
+} reasons[] = {
+    [VIRTUAL_FAILURE_IDLENESS] = {SQLSTATE_IDLE_IN_TRANSACTION, "idle transaction timeout",
+                                  "terminating transaction due to idle-in-transaction timeout",
+                                  "It was idle for longer than idle_transaction_timeout and was "
+                                  "rolled back. ROLLBACK, and run it again from its start."},
+    [VIRTUAL_FAILURE_AGE] = {SQLSTATE_TRANSACTION_TIMEOUT, "transaction timeout",
+                             "terminating transaction due to transaction timeout",
+                             "It took longer than transaction_timeout and was rolled back. "
+                             "ROLLBACK, and run it again from its start."},
+};
+
+void virtual_failure_begin(struct client *client, enum virtual_failure_reason reason)
 {
-    static const char reason[] = "idle transaction timeout";
     /* The session of a client in session mode is on its server; and what is half sent cannot be
      * undone. */
     if (client->awaits_rollback || client->is_session_mode || client->is_statement_mode ||
         client->pins || client->server->request_is_partial) {
-        client_refuse_text(client, SQLSTATE_IDLE_IN_TRANSACTION, reason);
+        client_refuse_text(client, reasons[reason].sqlstate, reasons[reason].log);
         return;
     }
-    notice_pooler_error(client, reason);
-    client->virtual_failure = VIRTUAL_FAILURE_OWED;
+    notice_pooler_error(client, reasons[reason].log);
+    client->failed_by_age = reason == VIRTUAL_FAILURE_AGE;
+    /* Who has seen a statement cancelled for the transaction's time knows. */
+    bool is_told = client->failed_by_age && client->server->ledger.status == 'E';
+    client->virtual_failure = is_told ? VIRTUAL_FAILURE_TOLD : VIRTUAL_FAILURE_OWED;
     client->virtual_portal = QUERY_OTHER;
     roll_back(client);
 }
@@ -146,10 +163,9 @@ static void say_error(struct client *client, enum virtual_failure_state next, bo
     struct error error;
     client->virtual_failure = (uint8_t)next;
     client->skips_unit = skips;
-    error_set(&error, SQLSTATE_IDLE_IN_TRANSACTION,
-              "terminating transaction due to idle-in-transaction timeout");
-    error_hint(&error, "It was idle for longer than idle_transaction_timeout and was rolled back. "
-                       "ROLLBACK, and run it again from its start.");
+    bool is_age = client->failed_by_age;
+    error_set(&error, reasons[is_age].sqlstate, "%s", reasons[is_age].message);
+    error_hint(&error, "%s", reasons[is_age].hint);
     build_error(&out, "ERROR", &error);
     say(client, &out);
 }

@@ -427,6 +427,11 @@ static usec_t time_or(usec_t own, usec_t global)
     return own > 0 ? own : global;
 }
 
+static usec_t first_time(usec_t of_user, usec_t of_database, usec_t global)
+{
+    return time_or(of_user, time_or(of_database, global));
+}
+
 /* Stands for whoever is not known: everything is inherited. */
 static const struct database_entry any_database = {
     .pool_mode = CONFIG_UNSET,
@@ -483,13 +488,18 @@ void config_effective(const struct config *config, const struct config_subject *
             positive_or(database->max_db_client_connections, global->max_db_client_connections),
         .max_user_client_connections = positive_or(login_user->max_user_client_connections,
                                                    global->max_user_client_connections),
-        .query_timeout = time_or(pool_user->query_timeout, global->query_timeout),
+        .query_timeout =
+            first_time(pool_user->query_timeout, database->query_timeout, global->query_timeout),
         .query_wait_timeout = effective_query_wait(global, database, login_user),
         .idle_transaction_timeout =
-            time_or(pool_user->idle_transaction_timeout, global->idle_transaction_timeout),
-        .transaction_timeout = time_or(pool_user->transaction_timeout, global->transaction_timeout),
+            first_time(pool_user->idle_transaction_timeout, database->idle_transaction_timeout,
+                       global->idle_transaction_timeout),
+        .transaction_timeout =
+            first_time(pool_user->transaction_timeout, database->transaction_timeout,
+                       global->transaction_timeout),
         .client_idle_timeout =
-            time_or(login_user->client_idle_timeout, global->client_idle_timeout),
+            first_time(login_user->client_idle_timeout, database->client_idle_timeout,
+                       global->client_idle_timeout),
         .server_lifetime = time_or(database->server_lifetime, global->server_lifetime),
     };
     if (subject->listener != NULL && subject->listener->pool_mode != CONFIG_UNSET)

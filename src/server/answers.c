@@ -15,6 +15,9 @@
  * are passed on in parts, whatever their size. */
 #define ANSWER_WHOLE_MAX (1024 * 1024)
 
+/* Why PostgreSQL says that it has cancelled a statement. */
+#define USER_REQUEST "user request"
+
 enum take { TAKE_NEXT, TAKE_STOP };
 
 /* The walk through one input: `run` bytes at its front are to be forwarded. */
@@ -234,13 +237,24 @@ static bool put_renamed(struct walk *walk, const struct message *message, const 
     return ok;
 }
 
+/* A cancel of ours is no user's request. Where the server speaks another language, its text stays.
+ */
+static const char *cancelled_for(const struct server *server, const struct error_response *error)
+{
+    bool is_cancel = strcmp(error->sqlstate, SQLSTATE_QUERY_CANCELED) == 0 &&
+                     strstr(error->message, USER_REQUEST) != NULL;
+    return is_cancel && server->events && server->events->cancelled_for && server->peer
+               ? server->events->cancelled_for(server)
+               : NULL;
+}
+
 /* False: the server is closed. */
 static bool pass_error_on(struct walk *walk, const struct message *message,
                           const struct error_response *error, const void *tag)
 {
     struct server *server = walk->server;
-    char name[STATEMENT_NAME_SIZE];
-    const char *called = NULL;
+    char name[STATEMENT_NAME_SIZE] = USER_REQUEST;
+    const char *called = cancelled_for(server, error);
     if (server->events && server->events->client_name && server->peer && has_our_name(error, name))
         called = server->events->client_name(server, tag, name);
     if (!called) {

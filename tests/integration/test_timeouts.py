@@ -2,20 +2,20 @@
 
 import pytest
 
-from peer import (FLUSH, SYNC, Peer, bind, close_portal, close_statement, copy_data, describe_portal, describe_statement, execute,
-                  extended, function_call, parse, query)
-from waiting import SLOW
+from peer import (FLUSH, SYNC, Peer, bind, cancel_request, close_portal, close_statement, copy_data, describe_portal, describe_statement,
+                  execute, extended, function_call, parse, query)
+from waiting import SLOW, await_that
 
 
 def errors(messages):
     return [(message.fields["C"], message.fields["M"]) for message in messages if message.type == "E"]
 
 
-CANCELLED = ("57014", "canceling statement due to user request")
+CANCELLED = ("57014", "canceling statement due to query timeout")
 
 
 def test_a_query_over_its_time_is_cancelled_and_its_client_lives(pooler, cluster):
-    """As with statement_timeout: the error is PostgreSQL's own, on the same connections."""
+    """As with statement_timeout: PostgreSQL's own error but for its reason, on the same connections."""
     under_test = pooler(default_pool_size=1, query_timeout=1)
     with under_test.peer() as peer:
         pid = peer.value("select pg_backend_pid()")
@@ -42,6 +42,24 @@ def test_each_query_has_its_own_time(pooler):
             assert errors(peer.ask(query("select pg_sleep(0.8)"))) == []
 
 
+def test_a_users_own_cancel_is_said_to_be_one(pooler, cluster):
+    under_test = pooler(default_pool_size=1, query_timeout=30)
+    with under_test.peer() as peer, under_test.open() as other:
+        peer.send(query("select pg_sleep(30)"))
+        await_that(lambda: cluster.run("select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep(30)' "
+                                       "and usename <> 'postgres'")[0][0] == 1, 5)
+        other.send(cancel_request(peer.process, peer.key))
+        assert errors(peer.read_until("Z")) == [("57014", "canceling statement due to user request")]
+
+
+def test_the_databases_own_limits_hold(pooler, cluster):
+    server = f"host=127.0.0.1 port={cluster.port} dbname=app"
+    under_test = pooler(default_pool_size=1, databases={"short": f"{server} query_timeout=1", "long": server})
+    with under_test.peer(database="short") as peer, under_test.peer(database="long") as other:
+        assert errors(peer.ask(query("select pg_sleep(30)"))) == [CANCELLED]
+        assert errors(other.ask(query("select pg_sleep(1.2)"))) == []
+
+
 def test_the_users_own_limit_holds(pooler):
     under_test = pooler(default_pool_size=1, users={"bob": "query_timeout=1"})
     with under_test.peer(user="bob") as peer, under_test.peer() as other:
@@ -61,11 +79,10 @@ def test_what_cannot_be_cancelled_ends_with_its_client(pooler):
         assert peer.value("select pg_backend_pid()") == pid
 
 
-@pytest.mark.parametrize("mode, option, code, text", [
-    ("session", "idle_transaction_timeout", "25P03", "idle transaction timeout"),
-    ("transaction", "transaction_timeout", "25P04", "transaction timeout")])
-def test_an_open_transaction_over_its_time_is_rolled_back_and_its_server_lives(pooler, mode, option, code, text):
-    under_test = pooler(default_pool_size=1, pool_mode=mode, **{option: 1})
+@pytest.mark.parametrize("option, code, text", [
+    ("idle_transaction_timeout", "25P03", "idle transaction timeout"), ("transaction_timeout", "25P04", "transaction timeout")])
+def test_a_session_over_its_time_is_rolled_back_and_its_server_lives(pooler, option, code, text):
+    under_test = pooler(default_pool_size=1, pool_mode="session", **{option: 1})
     peer = under_test.peer(timeout=20 * SLOW)
     pid = peer.value("select pg_backend_pid()")
     peer.ask(query("begin; lock table written"))
@@ -311,3 +328,75 @@ def test_idled_out_then_what_owes_no_error_is_answered_as_in_a_failed_transactio
         assert direct.ask(query("begin; select 1 / 0"))[-1].body == b"E"
         idle_out(under_test, peer)
         assert peer.ask(unit) == direct.ask(unit)
+
+
+# transaction_timeout: as above, and what runs is cancelled.
+
+AGED = ("25P04", "terminating transaction due to transaction timeout")
+CANCELLED_FOR_AGE = ("57014", "canceling statement due to transaction timeout")
+
+
+@pytest.mark.parametrize("where", ["global", "database", "user"])
+def test_a_transaction_over_its_time_is_rolled_back_and_both_live(pooler, cluster, where):
+    limit = "transaction_timeout=1"
+    server = f"host=127.0.0.1 port={cluster.port} dbname=app"
+    under_test = pooler(default_pool_size=1, transaction_timeout=1 if where == "global" else 0,
+                        databases={"app": f"{server} {limit if where == 'database' else ''}"},
+                        users={"alice": limit} if where == "user" else {})
+    with under_test.peer(timeout=20) as peer, under_test.peer(timeout=20) as other:
+        for text, answer in (("rollback", "C:ROLLBACK Z:I"), ("commit", "E:25P04 Z:I"), ("select 1", "E:25P04 Z:E")):
+            pid = idle_out(under_test, peer)
+            assert peer.is_quiet()
+            messages = peer.ask(query(text))
+            assert answers(messages) == answer and set(errors(messages)) <= {AGED}
+            peer.ask(query("rollback"))
+            assert_nothing_was_written(other)
+            assert peer.value("select pg_backend_pid()") == other.value("select pg_backend_pid()") == pid
+    assert "pooler error: transaction timeout" in under_test.log()
+
+
+def test_what_runs_when_its_transaction_is_over_its_time_is_cancelled_and_the_rest_is_rolled_back(pooler):
+    under_test = pooler(default_pool_size=1, transaction_timeout=1)
+    with under_test.peer(timeout=20) as peer, under_test.peer(timeout=20) as other:
+        pid = peer.value("select pg_backend_pid()")
+        peer.ask(query(f"begin; insert into written values ({ROW})"))
+        messages = peer.ask(query("select pg_sleep(30)"))
+        assert errors(messages) == [CANCELLED_FOR_AGE] and messages[-1].body == b"E"
+        assert other.value("select pg_backend_pid()") == pid, "the server is free at once"
+        assert errors(peer.ask(query(f"insert into written values ({ROW})"))) == [FAILED]
+        assert answers(peer.ask(query("commit"))) == "C:ROLLBACK Z:I", "as PostgreSQL says it of a failed one"
+        assert_nothing_was_written(other)
+
+
+def test_a_statement_alone_is_a_transaction_too(pooler):
+    under_test = pooler(default_pool_size=1, transaction_timeout=1)
+    with under_test.peer(timeout=20) as peer:
+        messages = peer.ask(query(f"insert into written values ({ROW}); select pg_sleep(30)"))
+        assert errors(messages) == [CANCELLED_FOR_AGE] and messages[-1].body == b"I"
+        peer.send(extended(f"insert into written values ({ROW})") + extended("select pg_sleep(30)") + SYNC)
+        messages = peer.read_until("Z")
+        assert errors(messages) == [CANCELLED_FOR_AGE] and messages[-1].body == b"I"
+        assert_nothing_was_written(peer)
+
+
+def test_a_transaction_of_many_short_statements_is_over_its_time_too(pooler):
+    under_test = pooler(default_pool_size=1, transaction_timeout=1, query_timeout=30, idle_transaction_timeout=30)
+    with under_test.peer(timeout=20) as peer, under_test.peer() as other:
+        peer.ask(query("begin"))
+        told = set()
+        while not told:
+            told = set(errors(peer.ask(query(f"insert into written values ({ROW}) on conflict do nothing; select pg_sleep(0.1)"))))
+        assert told <= {AGED, CANCELLED_FOR_AGE}
+        assert answers(peer.ask(query("commit"))) == "C:ROLLBACK Z:I"
+        assert_nothing_was_written(other)
+
+
+def test_client_idle_timeout_of_the_database(pooler, cluster):
+    server = f"host=127.0.0.1 port={cluster.port} dbname=app"
+    under_test = pooler(databases={"short": f"{server} client_idle_timeout=1", "long": server})
+    with under_test.peer(database="long") as other:
+        peer = under_test.peer(database="short", timeout=20 * SLOW)
+        other.value("select 1")
+        peer.value("select 1")
+        assert errors(peer.read_to_end()) == [("57P01", "client_idle_timeout")]
+        assert other.value("select 1") == "1"

@@ -382,14 +382,20 @@ START_TEST(a_database_stands_over_the_global_values)
 {
     find_effective(GLOBAL "[databases]\nd = pool_size=21 min_pool_size=22 reserve_pool_size=23 "
                           "max_db_connections=24 max_db_client_connections=26 "
-                          "query_wait_timeout=29 server_lifetime=33 pool_mode=statement\n");
+                          "query_timeout=28 query_wait_timeout=29 idle_transaction_timeout=30 "
+                          "transaction_timeout=31 client_idle_timeout=32 "
+                          "server_lifetime=33 pool_mode=statement\n");
     ck_assert_int_eq(effective.pool_mode, POOL_MODE_STATEMENT);
     ck_assert_int_eq(effective.pool_size, 21);
     ck_assert_int_eq(effective.min_pool_size, 22);
     ck_assert_int_eq(effective.reserve_pool_size, 23);
     ck_assert_int_eq(effective.max_db_connections, 24);
     ck_assert_int_eq(effective.max_db_client_connections, 26);
+    ck_assert_int_eq(effective.query_timeout, 28 * USEC_PER_SEC);
     ck_assert_int_eq(effective.query_wait_timeout, 29 * USEC_PER_SEC);
+    ck_assert_int_eq(effective.idle_transaction_timeout, 30 * USEC_PER_SEC);
+    ck_assert_int_eq(effective.transaction_timeout, 31 * USEC_PER_SEC);
+    ck_assert_int_eq(effective.client_idle_timeout, 32 * USEC_PER_SEC);
     ck_assert_int_eq(effective.server_lifetime, 33 * USEC_PER_SEC);
 }
 END_TEST
@@ -400,7 +406,7 @@ END_TEST
     "client_idle_timeout=52 pool_mode=session\n"
 #define DATABASE                                                                                   \
     "[databases]\nd = pool_size=21 reserve_pool_size=23 query_wait_timeout=29 "                    \
-    "pool_mode=statement\n"
+    "idle_transaction_timeout=30 transaction_timeout=31 pool_mode=statement\n"
 
 START_TEST(the_pool_user_decides_the_pool)
 {
