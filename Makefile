@@ -103,7 +103,7 @@ DEFINES += -DHAVE_SYSTEMD=1
 endif
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 # libevent_pthreads asks for all of libevent; the core is enough.
-PACKAGE_LIBS := $(filter-out -levent,$(shell $(PKG_CONFIG) --libs $(PACKAGES)))
+PACKAGE_LIBS := $(filter-out -levent,$(shell $(PKG_CONFIG) --libs $(PACKAGES))) -lresolv
 CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
 
 ALL_CFLAGS := $(LANGUAGE) $(WARNINGS) $(REPRODUCIBLE) $(PACKAGE_CFLAGS) $(DEFINES) $(CPPFLAGS) $(CFLAGS) \

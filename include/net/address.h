@@ -20,7 +20,8 @@ struct address {
     socklen_t size;
 };
 
-bool address_is_local(const struct address *address);    /* AF_UNIX */
+bool address_is_local(const struct address *address);                              /* AF_UNIX */
+bool address_is_same_host(const struct address *one, const struct address *other); /* ports aside */
 bool address_is_loopback(const struct address *address); /* 127/8, ::1, AF_UNIX */
 /* "127.0.0.1", "::1", "unix"; without port. */
 void address_host_text(const struct address *address, char *text, size_t size);

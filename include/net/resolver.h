@@ -42,3 +42,19 @@ int resolver_count(struct resolver *resolver); /* names known, for SHOW LISTS */
 typedef void resolver_visitor(void *argument, const char *host, usec_t ttl,
                               const struct address *addresses, int count);
 void resolver_visit(struct resolver *resolver, usec_t now, resolver_visitor *visit, void *argument);
+
+/* How often names have lost an address: who keeps the number knows when to ask resolver_has_lost.
+ */
+uint64_t resolver_losses(struct resolver *resolver);
+/* The name is known, and `address` (whatever its port) is not among its addresses. */
+bool resolver_has_lost(struct resolver *resolver, const char *host, const struct address *address);
+
+/* Zones: what stands behind the first dot of the names. Every `period` (0: never) the serial number
+ * of each is asked for (its SOA record: RFC 1035 §3.3.13), and when it has grown (RFC 1982), its
+ * names are looked up anew. To be called about every second, always on the same loop. */
+void resolver_watch_zones(struct resolver *resolver, struct loop *loop, usec_t period);
+/* Every zone that is watched, for SHOW DNS_ZONES; serial 0: not known yet. `visit` must not come
+ * back to the resolver. */
+typedef void resolver_zone_visitor(void *argument, const char *zone, uint32_t serial, int count);
+void resolver_visit_zones(struct resolver *resolver, resolver_zone_visitor *visit, void *argument);
+int resolver_zone_count(struct resolver *resolver); /* for SHOW LISTS */

@@ -320,6 +320,9 @@ static inline struct pool_stats *pool_stats(struct pool *pool, int worker)
 
 /* False: it was opened under settings that no longer hold, or before a KILL or RECONNECT; it must
  * be closed. */
+/* The member is to be closed when it is free, as one of an old epoch. On its own thread. */
+void pool_member_outdate(struct pool_member *member);
+
 static inline bool pool_member_is_current(const struct pool_member *member)
 {
     return member->epoch == atomic_load_explicit(&member->pool->epoch, memory_order_acquire);

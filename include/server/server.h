@@ -137,6 +137,7 @@ struct server {
     int cancels_in_flight;
     struct address address; /* where it is connected to */
     const char *host;       /* of the entry's list: for TLS and cancels; borrowed from `database` */
+    uint64_t losses_seen;   /* resolver_losses when its address was compared with the name's */
     struct database_entry *database; /* a reference: what it was opened with */
     struct tls_context *tls;         /* a reference */
     struct server_login *login;

@@ -268,7 +268,7 @@ static void write_lists(struct console_session *session, const struct report *re
         {"free_servers", report->free_servers},
         {"used_servers", report->used_servers},
         {"dns_names", resolver_count(session->workers->resolver)},
-        {"dns_zones", 0},
+        {"dns_zones", resolver_zone_count(session->workers->resolver)},
         {"dns_queries", 0},
         {"dns_pending", 0},
     };

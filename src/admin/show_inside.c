@@ -78,19 +78,29 @@ static void write_hosts(struct console_session *session, const struct report *re
     resolver_visit(session->workers->resolver, clock_monotonic(), write_host, out);
 }
 
-/* -- tables that have no rows so far: zones are not polled, and there are no peers
- * ---------------------------------------------------------------------------
- */
+static void write_zone(void *argument, const char *zone, uint32_t serial, int count)
+{
+    struct bytes *out = argument;
+    size_t row = data_row_begin(out, 3);
+    cell_text(out, zone);
+    cell_int(out, serial);
+    cell_int(out, count);
+    data_row_end(out, row);
+}
 
 static void write_zones(struct console_session *session, const struct report *report,
                         struct bytes *out)
 {
     static const struct column columns[] = {COLUMN_TEXT("zonename"), COLUMN_BIGINT("serial"),
                                             COLUMN_INT("count")};
-    (void)session;
     (void)report;
     build_row_description(out, columns, COLUMN_COUNT(columns));
+    resolver_visit_zones(session->workers->resolver, write_zone, out);
 }
+
+/* -- tables that have no rows so far: there are no peers
+ * ---------------------------------------------------------------------------
+ */
 
 static void write_peers(struct console_session *session, const struct report *report,
                         struct bytes *out)

@@ -25,6 +25,18 @@ bool address_is_local(const struct address *address)
     return address->u.any.sa_family == AF_UNIX;
 }
 
+bool address_is_same_host(const struct address *one, const struct address *other)
+{
+    if (one->u.any.sa_family != other->u.any.sa_family)
+        return false;
+    if (one->u.any.sa_family == AF_INET)
+        return one->u.v4.sin_addr.s_addr == other->u.v4.sin_addr.s_addr;
+    if (one->u.any.sa_family == AF_INET6)
+        return memcmp(&one->u.v6.sin6_addr, &other->u.v6.sin6_addr, sizeof(struct in6_addr)) == 0 &&
+               one->u.v6.sin6_scope_id == other->u.v6.sin6_scope_id;
+    return one->size == other->size && memcmp(&one->u, &other->u, one->size) == 0;
+}
+
 bool address_is_loopback(const struct address *address)
 {
     const struct in6_addr *v6 = &address->u.v6.sin6_addr;

@@ -3,49 +3,19 @@
  * A request waits as a `resolver_lookup` on the heap, so that the owner can forget its request
  * while the answer is on its way: who delivers finds no request and frees the rest. `request` of a
  * look-up is touched on the loop that asked, and nowhere else. */
-#include "net/resolver.h"
-
 #include <netdb.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/memory.h"
-#include "base/table.h"
 #include "net/loop.h"
+#include "resolver_private.h"
 
 #define NAMES_MAX           1024
-#define HOST_MAX            255
 #define MAX_TTL_DEFAULT     (15 * USEC_PER_SEC)
 #define FAILURE_TTL_DEFAULT (15 * USEC_PER_SEC)
 
-/* Immutable once a name has it; counted, because answers travel while the name may be asked anew.
- */
-struct result {
-    _Atomic int references;
-    int count;
-    struct error error; /* when count is 0 */
-    struct address addresses[RESOLVER_ADDRESSES_MAX];
-};
-
-/* One request that waits. */
-struct resolver_lookup {
-    struct mail mail;
-    struct resolver *resolver;
-    struct resolver_request *request; /* NULL: cancelled */
-    struct loop *loop;
-    int port;
-    struct name *name; /* under the mutex: that it waits for; NULL: its answer is on the way */
-    struct result *result;
-    TAILQ_ENTRY(resolver_lookup) link;     /* of name->waiting, under the mutex */
-    TAILQ_ENTRY(resolver_lookup) all_link; /* of resolver->all, under the mutex */
-};
-TAILQ_HEAD(lookups, resolver_lookup);
-
 /* A look-up of a name on a helper thread. */
-enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 struct job {
     struct offload_job offload;
     struct resolver *resolver;
@@ -53,26 +23,6 @@ struct job {
     struct result *result;
     _Atomic int state;
     char host[HOST_MAX + 1];
-};
-
-struct name {
-    UT_hash_handle hh;
-    TAILQ_ENTRY(name) link; /* of resolver->by_use */
-    struct result *result;  /* NULL: not known yet */
-    usec_t expires;
-    struct job *job; /* NULL: nobody asks now */
-    struct lookups waiting;
-    char host[HOST_MAX + 1];
-};
-TAILQ_HEAD(names, name);
-
-struct resolver {
-    struct offload *offload;
-    pthread_mutex_t mutex; /* guards all that follows */
-    struct name *names;
-    struct names by_use; /* the longest unused first */
-    struct lookups all;
-    usec_t max_ttl, failure_ttl;
 };
 
 /* --- Results --------------------------------------------------------------------------------- */
@@ -265,6 +215,25 @@ static void run_job(struct offload_job *offload)
         free_job(job);
 }
 
+static bool has_address(const struct result *result, const struct address *address)
+{
+    for (int i = 0; i < result->count; i++)
+        if (address_is_same_host(&result->addresses[i], address))
+            return true;
+    return false;
+}
+
+/* An address of the old answer is not in the new one. A failure takes none away. */
+static bool lost_address(const struct result *old, const struct result *new)
+{
+    if (old == NULL || new->count == 0)
+        return false;
+    for (int i = 0; i < old->count; i++)
+        if (!has_address(new, &old->addresses[i]))
+            return true;
+    return false;
+}
+
 static void job_done(struct offload_job *offload, struct loop *loop)
 {
     struct job *job = (struct job *)offload;
@@ -273,6 +242,8 @@ static void job_done(struct offload_job *offload, struct loop *loop)
 
     pthread_mutex_lock(&resolver->mutex);
     usec_t ttl = job->result->count > 0 ? resolver->max_ttl : resolver->failure_ttl;
+    if (lost_address(name->result, job->result))
+        atomic_fetch_add(&resolver->losses, 1);
     release_result(name->result);
     name->result = job->result; /* with its reference */
     name->expires = loop_now(loop) + ttl;
@@ -302,8 +273,7 @@ static struct job *create_job(struct resolver *resolver, struct name *name)
     return job;
 }
 
-/* Under the mutex. False: no memory, no thread, or too many questions. */
-static bool ask(struct resolver *resolver, struct name *name, struct loop *loop)
+bool resolver_ask(struct resolver *resolver, struct name *name, struct loop *loop)
 {
     if (name->job != NULL)
         return true;
@@ -352,7 +322,7 @@ static struct result *look_up(struct resolver *resolver, const char *host, int p
         name = add_name(resolver, host);
     if (name == NULL)
         *why = "too many names are looked up";
-    else if (!ask(resolver, name, loop))
+    else if (!resolver_ask(resolver, name, loop))
         *why = "too many lookups are waiting";
     else if ((request->lookup = add_lookup(resolver, name, request, port)) == NULL)
         *why = "out of memory";
@@ -436,6 +406,7 @@ void resolver_destroy(struct resolver *resolver)
             free_job(name->job);
         free_name(resolver, name);
     }
+    resolver_forget_zones(resolver);
     pthread_mutex_destroy(&resolver->mutex);
     memory_free(resolver);
 }
@@ -454,6 +425,23 @@ int resolver_count(struct resolver *resolver)
     int count = (int)HASH_COUNT(resolver->names);
     pthread_mutex_unlock(&resolver->mutex);
     return count;
+}
+
+uint64_t resolver_losses(struct resolver *resolver)
+{
+    return atomic_load(&resolver->losses);
+}
+
+bool resolver_has_lost(struct resolver *resolver, const char *host, const struct address *address)
+{
+    struct name *name;
+
+    pthread_mutex_lock(&resolver->mutex);
+    HASH_FIND_STR(resolver->names, host, name);
+    bool has_lost = name != NULL && name->result != NULL && name->result->count > 0 &&
+                    !has_address(name->result, address);
+    pthread_mutex_unlock(&resolver->mutex);
+    return has_lost;
 }
 
 void resolver_visit(struct resolver *resolver, usec_t now, resolver_visitor *visit, void *argument)

@@ -380,6 +380,18 @@ enum pool_verdict pool_acquire(/* NOLINT(readability-function-size) */
     return pool_wait(pool, worker, waiter, now, advice, error);
 }
 
+#define NO_EPOCH UINT64_MAX
+
+void pool_member_outdate(struct pool_member *member)
+{
+    struct pool *pool = member->pool;
+    (void)pthread_mutex_lock(&pool->mutex);
+    if (pool_member_is_current(member))
+        pool->current--;
+    member->epoch = NO_EPOCH;
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
 /* Why a member must not be used again; NULL: it may. */
 static const char *reason_to_close(struct pool *pool, struct pool_member *member)
 {

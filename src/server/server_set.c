@@ -168,9 +168,27 @@ static void close_outdated(struct server *server)
     server_close(server, "database configuration changed", &why);
 }
 
+/* Its host's name does not lead to its address any more (COMPAT 9.11). Of a list of hosts one stays
+ * as long as it works. */
+static bool has_lost_address(struct server *server, uint64_t losses)
+{
+    if (server->losses_seen == losses)
+        return false;
+    server->losses_seen = losses;
+    return server->host && server->database->host_count == 1 && server->address.size > 0 &&
+           resolver_has_lost(server->set->resolver, server->host, &server->address);
+}
+
+static void outdate(struct server *server)
+{
+    log_info(&server->subject, "%s does not lead to this address any more", server->host);
+    pool_member_outdate(&server->member);
+}
+
 void server_set_sweep(struct server_set *set)
 {
     struct server *server, *next;
+    uint64_t losses = resolver_losses(set->resolver);
     for (server = TAILQ_FIRST(&set->servers); server; server = next) {
         next = TAILQ_NEXT(server, link);
         if (atomic_load(&server->member.pool->is_draining)) {
@@ -183,6 +201,8 @@ void server_set_sweep(struct server_set *set)
                 server_close(server, "pause mode", NULL);
             continue;
         }
+        if (has_lost_address(server, losses))
+            outdate(server);
         if (pool_member_is_current(&server->member))
             continue;
         if (server->state == SERVER_IDLE)

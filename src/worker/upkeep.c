@@ -135,6 +135,8 @@ static void seldom(void *argument)
     control_sweep(workers);
     forget_idle(workers);
     forget_passwords(workers);
+    resolver_watch_zones(workers->resolver, workers->array[0].loop,
+                         workers->config->settings.dns_zone_check_period);
     stats_look(workers);
 }
 

@@ -182,7 +182,7 @@ class Template:
                       "-E", "UTF8", "--locale=C.UTF-8"])
         with open(os.path.join(self.data, "postgresql.conf"), "a") as file:
             file.write(SETTINGS)
-            file.write("listen_addresses = '127.0.0.1,::1'\nssl = on\n")
+            file.write("listen_addresses = '127.0.0.1,127.0.0.2,::1'\nssl = on\n")
             file.write(f"ssl_cert_file = '{certificates.certificate('server')}'\n")
             file.write(f"ssl_key_file = '{certificates.key('server')}'\nssl_ca_file = '{certificates.ca}'\n")
         with open(os.path.join(self.data, "pg_hba.conf"), "w") as file:

@@ -74,6 +74,7 @@ class Pooler:
         self.ini_path = os.path.join(directory, "pgweir.ini")
         self.users_path = os.path.join(directory, "userlist.txt")
         self.process, self.checked = None, False
+        self.launcher = []  # what the daemon is started by
         server = f"host=127.0.0.1 port={cluster.port}"
         self.databases = databases if databases is not None else {
             "app": f"{server} dbname=app {entry}", "other": f"{server} dbname=other"}
@@ -131,7 +132,7 @@ class Pooler:
         log = open(self.log_path, "ab")
         self.checked = False
         self.log_start = os.path.getsize(self.log_path)
-        self.process = subprocess.Popen([self.binary, self.ini_path], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.launcher, self.binary, self.ini_path], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                         cwd=self.directory, env={**os.environ, **sanitizer_environment()})
         log.close()
         if wait:

@@ -219,5 +219,5 @@ def test_a_server_that_asks_for_nothing_may_be_refused(pooler):
 def test_words_of_server_require_auth_are_checked(pooler):
     under_test = pooler(server_require_auth="scram", wait=False)
     assert under_test.exit_status() == 1
-    assert "none of password, md5" in under_test.log()
+    under_test.await_log("none of password, md5")
     under_test.kill()

@@ -208,7 +208,7 @@ def test_server_idle_timeout(pooler, cluster):
         pid = int(peer.value("select pg_backend_pid()"))
         await_that(lambda: pid not in cluster.backends(), 6, "the idle server is closed")
         assert int(peer.value("select pg_backend_pid()")) != pid
-    assert "server idle timeout" in under_test.log()
+    under_test.await_log("server idle timeout")
 
 
 def test_server_lifetime(pooler, cluster):
@@ -389,7 +389,7 @@ def test_the_reserve_is_for_those_who_have_waited_for_long(pooler, cluster, work
     busy = [holder(under_test) for _ in range(2)]
     behind = waiters(under_test, 2)
     stays_that(lambda: len(cluster.backends("usename = 'alice'")) <= 4, 1.5)
-    assert under_test.log().count("taking connection from reserve_pool") == 2
+    await_that(lambda: under_test.log().count("taking connection from reserve_pool") == 2, 5, "two lines")
     for peer in holders + late + busy + behind:
         peer.close()
 

@@ -81,7 +81,7 @@ def test_a_pid_file_of_a_living_process_stops_the_start_and_a_stale_one_does_not
     gone.wait()
     under_test.write_file(pidfile, f"{gone.pid}\n")
     under_test.start()
-    assert "LOG stale pidfile, removing" in under_test.log()
+    under_test.await_log("LOG stale pidfile, removing")
     with open(pidfile) as file:
         assert file.read() == f"{under_test.process.pid}\n"
 
@@ -114,7 +114,8 @@ def test_under_the_name_of_pgbouncer_it_answers_like_pgbouncer(pooler):
     under_test.binary = link
     under_test.start()
     assert_running(under_test)
-    assert under_test.show("VERSION")[0]["version"] == first and f"process up: {first}, libevent" in under_test.log()
+    assert under_test.show("VERSION")[0]["version"] == first
+    under_test.await_log(re.escape(f"process up: {first}, libevent"))
 
 
 def test_version_of_the_console_is_that_of_the_command_line(pooler):

@@ -97,7 +97,7 @@ def test_hup_applies_the_file(pooler):
 def test_reload_answers_its_tag(pooler):
     under_test = pooler()
     assert under_test.console("RELOAD").tag == "RELOAD"
-    assert "RELOAD command issued" in under_test.log()
+    under_test.await_log("RELOAD command issued")
 
 
 def test_users_come_and_go(pooler):
@@ -169,7 +169,7 @@ def test_keys_that_need_a_restart_are_kept_and_warned_about(pooler):
     under_test.write(listen_backlog=77, unix_socket_mode="0700")
     assert under_test.console("RELOAD").tag == "RELOAD"
     assert config(under_test)["listen_backlog"] == "128"
-    assert "WARNING" in under_test.log()[mark:] and "listen_backlog" in under_test.log()[mark:]
+    under_test.await_log("WARNING .*listen_backlog", start=mark)
 
 
 def test_include_is_read_again(pooler):

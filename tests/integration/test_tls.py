@@ -73,7 +73,7 @@ def test_prefer_towards_a_server_without_tls_goes_on_in_plain(pooler, own_cluste
         under_test = pooler(cluster=own_cluster, query_wait_timeout=1, client_login_timeout=1, **server_side(certificates, mode))
         with pytest.raises((Refused, Closed, AssertionError)):
             under_test.peer().value("select 1")
-        assert "SSL" in under_test.log()
+        under_test.await_log("SSL")
 
 
 @pytest.mark.parametrize("host, mode, ca, good", [

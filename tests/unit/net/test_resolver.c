@@ -1,7 +1,10 @@
+#include <arpa/nameser.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/digest.h"
 #include "net/resolver.h"
@@ -17,12 +20,16 @@ static struct resolver *resolver;
  * be held up. */
 static bool is_replaced;
 static _Atomic int questions;
+static _Atomic int second_byte = 8;
+static _Atomic unsigned serial = 7;
+static _Atomic int zone_questions;
+static _Atomic bool has_short_answer;
 static pthread_mutex_t hold = PTHREAD_MUTEX_INITIALIZER;
 
 int getaddrinfo(const char *restrict host, const char *restrict service,
                 const struct addrinfo *restrict hints, struct addrinfo **restrict list)
 {
-    static const uint8_t last_bytes[] = {7, 8, 7}; /* one twice */
+    const uint8_t last_bytes[] = {7, (uint8_t)atomic_load(&second_byte), 7}; /* one twice */
     struct addrinfo **next = list;
 
     if (!is_replaced) {
@@ -64,6 +71,30 @@ void freeaddrinfo(struct addrinfo *list)
         free(list);
         list = next;
     }
+}
+
+/* An answer with one SOA record, as RFC 1035 §4.1 writes it. */
+int res_nquery(res_state state, const char *name, int class, int type, unsigned char *answer,
+               int size)
+{
+    static const uint8_t start[] = {0,        1,  0x81, 0x80, 0,    1,   0,        1,   0,   0, 0,
+                                    0,        7,  'e',  'x',  'a',  'm', 'p',      'l', 'e', 0, 0,
+                                    ns_t_soa, 0,  1,    0xc0, 12,   0,   ns_t_soa, 0,   1,   0, 0,
+                                    0,        60, 0,    24,   0xc0, 12,  0xc0,     12};
+    uint32_t number = htonl(atomic_load(&serial));
+    uint8_t *end = answer + sizeof(start);
+
+    (void)state;
+    ck_assert_int_eq(class, ns_c_in);
+    ck_assert_int_eq(type, ns_t_soa);
+    atomic_fetch_add(&zone_questions, 1);
+    if (strcmp(name, "example") != 0)
+        return -1;
+    ck_assert_int_ge(size, 128);
+    memcpy(answer, start, sizeof(start));
+    memcpy(end, &number, sizeof(number));
+    memset(end + sizeof(number), 0, 16);
+    return (int)sizeof(start) + (atomic_load(&has_short_answer) ? 8 : 20);
 }
 
 struct asker {
@@ -238,6 +269,82 @@ START_TEST(who_cancels_while_the_answer_is_under_way_is_not_answered)
 }
 END_TEST
 
+START_TEST(an_address_that_a_name_has_lost_is_known)
+{
+    struct asker asker = {0};
+
+    resolver_set_ttl(resolver, 0, 0);
+    ask(&asker, "good.example");
+    turn_until(loop, asker.answers == 1);
+    struct address kept = asker.addresses[0], lost = asker.addresses[1];
+    ck_assert_uint_eq(resolver_losses(resolver), 0);
+    ck_assert(!resolver_has_lost(resolver, "good.example", &lost));
+
+    second_byte = 9;
+    ask(&asker, "good.example");
+    turn_until(loop, asker.answers == 2);
+    second_byte = 8;
+    ck_assert_uint_eq(resolver_losses(resolver), 1);
+    ck_assert(resolver_has_lost(resolver, "good.example", &lost));
+    ck_assert(!resolver_has_lost(resolver, "good.example", &kept));
+    ck_assert(!resolver_has_lost(resolver, "other.example", &lost));
+}
+END_TEST
+
+static struct {
+    int zones, names;
+    unsigned serial;
+} seen;
+
+static void see_zone(void *argument, const char *zone, uint32_t number, int count)
+{
+    (void)argument;
+    ck_assert(strcmp(zone, "example") == 0 || strcmp(zone, "no.example") == 0);
+    seen.zones++;
+    if (strcmp(zone, "example") != 0)
+        return;
+    seen.serial = number;
+    seen.names = count;
+}
+
+static void watch_until_asked(int count)
+{
+    resolver_watch_zones(resolver, loop, 1);
+    turn_until(loop, zone_questions >= count);
+    turns(loop, 3);
+    memset(&seen, 0, sizeof(seen));
+    resolver_visit_zones(resolver, see_zone, NULL);
+}
+
+START_TEST(names_are_asked_again_when_the_serial_of_their_zone_grows)
+{
+    struct asker asker = {0};
+
+    zone_questions = 0;
+    serial = 0xffffffffu;
+    ask(&asker, "good.example");
+    ask(&asker, "good-two.example");
+    ask(&asker, "good.no.example");
+    ask(&asker, "good");
+    turn_until(loop, asker.answers == 4);
+    watch_until_asked(2);
+    turn_until(loop, (resolver_visit_zones(resolver, see_zone, NULL), seen.serial == serial));
+    ck_assert_int_eq(resolver_zone_count(resolver), 2);
+    ck_assert_int_eq(seen.names, 2);
+    watch_until_asked(4); /* the same again */
+    ck_assert_int_eq(questions, 4);
+    has_short_answer = true;
+    serial = 3;
+    watch_until_asked(6);
+    ck_assert_int_eq(questions, 4);
+    has_short_answer = false; /* behind the greatest number comes the smallest */
+    watch_until_asked(8);
+    turn_until(loop, questions == 6);
+    resolver_watch_zones(resolver, loop, 0);
+    turn_until(loop, (resolver_watch_zones(resolver, loop, 0), resolver_zone_count(resolver) == 0));
+}
+END_TEST
+
 START_TEST(the_number_of_names_is_bounded)
 {
     struct asker asker = {0};
@@ -384,6 +491,8 @@ Suite *suite_net_resolver(void)
     tcase_add_test(tests, who_cancels_while_waiting_is_not_answered);
     tcase_add_test(tests, who_cancels_while_the_answer_is_under_way_is_not_answered);
     tcase_add_test(tests, the_number_of_names_is_bounded);
+    tcase_add_test(tests, an_address_that_a_name_has_lost_is_known);
+    tcase_add_test(tests, names_are_asked_again_when_the_serial_of_their_zone_grows);
     tcase_add_test(tests, when_all_names_are_being_asked_for_one_more_is_refused);
     tcase_add_test(tests, a_name_longer_than_dns_allows_is_refused);
     tcase_add_test(tests, known_names_can_be_looked_at);
