@@ -25,6 +25,8 @@ struct auth_secret {
 /* Sets memory that holds no secret yet. Copies `text` (NULL counts as empty) and tells its kind by
  * its form (COMPAT 4.1); SCRAM only when well-formed. False: no memory. */
 bool auth_secret_set(struct auth_secret *secret, const char *text);
+/* The same of a password, whatever its form. */
+bool auth_secret_set_plain(struct auth_secret *secret, const char *password);
 void auth_secret_finish(struct auth_secret *secret); /* wipes */
 
 /* Calls back for each user in order, the strings borrowed for the call; false from `call` stops

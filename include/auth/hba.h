@@ -20,6 +20,7 @@ enum hba_method {
     HBA_MD5,
     HBA_SCRAM_SHA_256,
     HBA_CERT,
+    HBA_PASSTHROUGH,
 };
 
 enum hba_client_certificate {
@@ -67,5 +68,8 @@ void hba_release(const struct hba *hba);
 bool hba_match(const struct hba *hba, const struct hba_request *request,
                struct hba_verdict *verdict);
 const struct ident *hba_ident(const struct hba *hba);
+/* The line of the first rule that may make clients of this database prove themselves to its server
+ * (passthrough); 0: none. NULL: of databases that no rule names. */
+int hba_passthrough_line(const struct hba *hba, const char *database);
 /* The line of the first rule that needs certificates of clients; 0: none. */
 int hba_certificate_line(const struct hba *hba);

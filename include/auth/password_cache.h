@@ -14,6 +14,8 @@
 
 #include "base/clock.h"
 
+#define PASSWORD_CACHE_HASH 32
+
 struct password_cache;
 
 /* Borrowed for the call. */
@@ -27,6 +29,10 @@ struct password_cache_subject {
 struct password_cache *password_cache_create(void); /* NULL: no memory */
 void password_cache_destroy(struct password_cache *cache);
 
+/* What an entry is found by. Without the key it tells nothing. */
+void password_cache_hash(const struct password_cache *cache,
+                         const struct password_cache_subject *subject,
+                         uint8_t hash[PASSWORD_CACHE_HASH]);
 /* True: it was found right less than `ttl` ago. */
 bool password_cache_has(struct password_cache *cache, const struct password_cache_subject *subject,
                         usec_t ttl, usec_t now);

@@ -34,14 +34,17 @@ struct client_shared {
     uint8_t mock_key[32];          /* THREATS §2.7: salts of unknown users */
     struct scram_cache
         *scram_cache; /* client/login: verifiers made from plain passwords, one PBKDF2 per user */
-    struct breaker *breaker;       /* client/login: failures, to be answered late */
-    struct user_cache *user_cache; /* client/user_lookup: what auth_query has said */
-    _Atomic uint64_t ids;          /* of clients and servers; next one */
-    _Atomic int shutdown;          /* enum shutdown_mode */
-    _Atomic bool is_suspended;     /* SUSPEND: who logs in from now on is held, too */
+    struct breaker *breaker;         /* client/login: failures, to be answered late */
+    struct user_cache *user_cache;   /* client/user_lookup: what auth_query has said */
+    struct passthrough *passthrough; /* passwords that servers are asked about */
+    _Atomic uint64_t ids;            /* of clients and servers; next one */
+    _Atomic int shutdown;            /* enum shutdown_mode */
+    _Atomic bool is_suspended;       /* SUSPEND: who logs in from now on is held, too */
     uid_t own_uid;
 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_FOR_CLIENTS, SHUTDOWN_WAIT_FOR_SERVERS };
+
+struct passthrough;
 
 /* client/startup_trial: startup packets that PostgreSQL has accepted, each in its pool. */
 struct startup_finding;
@@ -69,7 +72,7 @@ struct client_set {
     bool is_finished;       /* who arrives now is closed at once */
     struct mail place_mail; /* somebody here lost its place: client_set_look_for_dropped */
     _Atomic bool place_mail_is_posted;
-    struct deadline_list first_byte_deadlines, handshake_deadlines;
+    struct deadline_list first_byte_deadlines, handshake_deadlines, passthrough_deadlines;
     struct deadline_list login_deadlines, refusal_deadlines, wait_deadlines, notify_deadlines,
         idle_deadlines, transaction_deadlines;
 };

@@ -67,6 +67,7 @@ struct user_entry {
     struct auth_secret secret; /* kind AUTH_SECRET_NONE when there is none */
     bool is_known;             /* stands in auth_file (trust accepts it) */
     bool is_proven;            /* made by user_with_secret */
+    bool is_passed_on; /* made by user_with_password: its server has accepted the password */
     int pool_size, reserve_pool_size, pool_mode,
         session_state; /* CONFIG_UNSET: database's, else global */
     int max_user_connections, max_user_client_connections; /* <= 0: global */
@@ -146,6 +147,8 @@ struct database_entry *config_find_database(const struct config *config, const c
 /* What the file says of `name`, without making an auto-database: its own line, else that of '*',
  * else NULL. Borrowed, as long as `config` is. */
 const struct database_entry *config_peek_database(const struct config *config, const char *name);
+/* The same, but an auto-database that is made is not remembered: for who has not logged in yet. */
+struct database_entry *config_probe_database(const struct config *config, const char *name);
 struct database_entry *database_acquire(struct database_entry *database);
 void database_release(struct database_entry *database);
 
@@ -160,6 +163,10 @@ void user_release(struct user_entry *user);
  * entry of [users], or NULL). NULL: no memory. */
 struct user_entry *user_with_secret(const struct user_entry *known, const char *name,
                                     const char *secret);
+
+/* The same of one whose server has accepted this password, whatever its form. */
+struct user_entry *user_with_password(const struct user_entry *known, const char *name,
+                                      const char *password);
 
 /* Whom the question is about; what is NULL is unknown, and says nothing. */
 struct config_subject {

@@ -102,6 +102,7 @@ enum pool_failure {
 enum pool_purpose {
     POOL_OF_CLIENTS,
     POOL_OF_LOOKUPS, /* server/lookup: auth_query, as the auth_user */
+    POOL_OF_PROBES,  /* server/probe: one connection, in no table and no limit */
 };
 /* Servers of a pool of lookups, if its database has no smaller limit. */
 #define POOL_LOOKUP_SERVERS_MAX 4
@@ -306,6 +307,10 @@ struct user_entry *pool_user_acquire(struct pool *pool);
  * of its own. NULL: forgets it. */
 void pool_set_proven(struct pool *pool, struct user_entry *user);
 struct user_entry *pool_proven_acquire(struct pool *pool);
+/* The same, if it has none yet. */
+void pool_offer_proven(struct pool *pool, struct user_entry *user);
+/* A server has refused it: forgotten, if it is still this one. */
+void pool_forget_proven(struct pool *pool, const struct user_entry *user);
 
 /* No server of it is there, and the last attempt to open one failed: with this error. */
 bool pool_is_failing(struct pool *pool, struct error *error);

@@ -21,6 +21,11 @@ struct pool *registry_pool(struct registry *registry, const struct config *confi
 struct pool *registry_lookup_pool(struct registry *registry, const struct config *config,
                                   struct database_entry *database, const char *pool_user);
 
+/* One that stands in no table and holds no place of any limit, for one connection (server/probe).
+ */
+struct pool *registry_probe_pool(struct registry *registry, const struct config *config,
+                                 struct database_entry *database, const char *user);
+
 /* After a reload: every pool takes over the sizes and modes of `config`; those whose
  * connection_fingerprint changed, or whose database is gone, get a new epoch. Calls back for each
  * pool whose database is gone (borrowed): its clients shall be told "database removed". */

@@ -23,6 +23,7 @@ struct server_set;
 struct server;
 struct server_login; /* of server/login: what only a login needs; freed when it is over */
 struct server_dedicated;
+struct server_probe;
 
 #define SERVER_STATES(X)                                                                           \
     X(CONNECTING) /* resolving, connect(), TLS */                                                  \
@@ -142,6 +143,7 @@ struct server {
     struct tls_context *tls;         /* a reference */
     struct server_login *login;
     struct server_dedicated *dedicated; /* who waits for it to be opened; borrowed */
+    struct server_probe *probe;         /* it only finds out whether a password is right (owned) */
     struct recovery recovery;
     uint64_t sent_before; /* stream_sent() when it was lent */
     uint32_t turns;       /* how often it was lent: a cancel is for one turn only */
@@ -158,6 +160,7 @@ struct server {
     bool is_session_owners; /* the owner keeps it until it leaves */
     bool end_was_seen;      /* its FIN or reset came */
     bool is_dedicated;      /* opened for one client: closed when that leaves */
+    bool is_probe;          /* in no count of its pool */
     bool is_physical;       /* and no SQL can be said there */
     bool login_was_refused; /* its login got an ErrorResponse: no use to try again */
 };

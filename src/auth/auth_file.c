@@ -40,6 +40,15 @@ bool auth_secret_set(struct auth_secret *secret, const char *text)
     return true;
 }
 
+bool auth_secret_set_plain(struct auth_secret *secret, const char *password)
+{
+    bool is_set = auth_secret_set(secret, password);
+
+    if (secret->kind != AUTH_SECRET_NONE)
+        secret->kind = AUTH_SECRET_PLAIN;
+    return is_set;
+}
+
 void auth_secret_finish(struct auth_secret *secret)
 {
     memory_free_secret(secret->text);

@@ -182,7 +182,7 @@ static bool take_method(const struct rule_line *line, int field, struct rule *ru
     } words[] = {{"trust", HBA_TRUST},       {"reject", HBA_REJECT},
                  {"password", HBA_PASSWORD}, {"plain", HBA_PASSWORD},
                  {"md5", HBA_MD5},           {"scram-sha-256", HBA_SCRAM_SHA_256},
-                 {"cert", HBA_CERT}};
+                 {"cert", HBA_CERT},         {"passthrough", HBA_PASSTHROUGH}};
     const struct rule_item *item = rule_line_word(line, field);
 
     for (size_t i = 0; item != NULL && i < sizeof(words) / sizeof(*words); i++) {
@@ -192,11 +192,13 @@ static bool take_method(const struct rule_line *line, int field, struct rule *ru
         if (rule->verdict.method == HBA_CERT &&
             (rule->connection == CONNECTION_LOCAL || rule->connection == CONNECTION_HOSTNOSSL))
             return rule_line_error(line, error, "cert works over TLS only: hostssl");
+        if (rule->verdict.method == HBA_PASSTHROUGH && rule->connection == CONNECTION_HOSTNOSSL)
+            return rule_line_error(line, error, "passthrough works over TLS only: hostssl");
         return true;
     }
     return rule_line_error(line, error,
                            "unsupported method: buf=%.100s: trust, reject, password, md5, "
-                           "scram-sha-256 and cert are supported",
+                           "scram-sha-256, cert and passthrough are supported",
                            item != NULL ? item->text : "");
 }
 
@@ -446,6 +448,25 @@ bool hba_match(const struct hba *hba, const struct hba_request *request,
         return true;
     }
     return false;
+}
+
+static bool may_name(const struct names *names, const char *database)
+{
+    for (int i = 0; i < names->count; i++) {
+        const struct name *name = &names->list[i];
+        if (name->kind == NAME_SAMEUSER || (name->kind != NAME_LITERAL && database == NULL) ||
+            (database != NULL && name_matches(name, database, database)))
+            return true;
+    }
+    return false;
+}
+
+int hba_passthrough_line(const struct hba *hba, const char *database)
+{
+    for (const struct rule *rule = hba->first; rule != NULL; rule = rule->next)
+        if (rule->verdict.method == HBA_PASSTHROUGH && may_name(&rule->databases, database))
+            return rule->verdict.line;
+    return 0;
 }
 
 const struct ident *hba_ident(const struct hba *hba)

@@ -10,10 +10,12 @@
 #include "base/random.h"
 #include "base/table.h"
 
+_Static_assert(PASSWORD_CACHE_HASH == AUTH_SHA256_SIZE, "it is an HMAC-SHA-256");
+
 struct entry {
     UT_hash_handle hh;
     TAILQ_ENTRY(entry) age;
-    uint8_t hash[AUTH_SHA256_SIZE];
+    uint8_t hash[PASSWORD_CACHE_HASH];
     usec_t found_at;
     size_t size;  /* of names */
     char names[]; /* database\0login_name\0, to be forgotten by */
@@ -48,8 +50,9 @@ static struct span text_of(const char *text)
     return (struct span){(const uint8_t *)text, strlen(text) + 1};
 }
 
-static void hash_of(const struct password_cache *cache,
-                    const struct password_cache_subject *subject, uint8_t hash[AUTH_SHA256_SIZE])
+void password_cache_hash(const struct password_cache *cache,
+                         const struct password_cache_subject *subject,
+                         uint8_t hash[PASSWORD_CACHE_HASH])
 {
     const struct span parts[] = {
         text_of(subject->database), text_of(subject->login_name), text_of(subject->server_name),
@@ -61,11 +64,11 @@ static void hash_of(const struct password_cache *cache,
 
 /* ---- entries; all of this is under the mutex ---- */
 
-static struct entry *find(struct password_cache *cache, const uint8_t hash[AUTH_SHA256_SIZE])
+static struct entry *find(struct password_cache *cache, const uint8_t hash[PASSWORD_CACHE_HASH])
 {
     struct entry *entry = NULL;
 
-    HASH_FIND(hh, cache->table, hash, AUTH_SHA256_SIZE, entry);
+    HASH_FIND(hh, cache->table, hash, PASSWORD_CACHE_HASH, entry);
     return entry;
 }
 
@@ -89,7 +92,7 @@ static void add(struct password_cache *cache, struct entry *entry, size_t size)
 
     if (old != NULL)
         take_out(cache, old);
-    HASH_ADD(hh, cache->table, hash, AUTH_SHA256_SIZE, entry);
+    HASH_ADD(hh, cache->table, hash, PASSWORD_CACHE_HASH, entry);
     if (!TABLE_ADDED(entry)) {
         free_entry(entry);
         return;
@@ -114,9 +117,9 @@ void password_cache_destroy(struct password_cache *cache)
 bool password_cache_has(struct password_cache *cache, const struct password_cache_subject *subject,
                         usec_t ttl, usec_t now)
 {
-    uint8_t hash[AUTH_SHA256_SIZE];
+    uint8_t hash[PASSWORD_CACHE_HASH];
 
-    hash_of(cache, subject, hash);
+    password_cache_hash(cache, subject, hash);
     (void)pthread_mutex_lock(&cache->mutex);
     const struct entry *entry = find(cache, hash);
     bool has = entry != NULL && now - entry->found_at < ttl;
@@ -145,7 +148,7 @@ static struct entry *make(const struct password_cache *cache,
     memcpy(entry->names + database, subject->login_name, name);
     entry->size = database + name;
     entry->found_at = now;
-    hash_of(cache, subject, entry->hash);
+    password_cache_hash(cache, subject, entry->hash);
     return entry;
 }
 
@@ -166,9 +169,9 @@ void password_cache_put(struct password_cache *cache, const struct password_cach
 
 void password_cache_drop(struct password_cache *cache, const struct password_cache_subject *subject)
 {
-    uint8_t hash[AUTH_SHA256_SIZE];
+    uint8_t hash[PASSWORD_CACHE_HASH];
 
-    hash_of(cache, subject, hash);
+    password_cache_hash(cache, subject, hash);
     (void)pthread_mutex_lock(&cache->mutex);
     struct entry *entry = find(cache, hash);
     if (entry != NULL)

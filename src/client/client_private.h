@@ -16,6 +16,7 @@
 _Static_assert(WORKERS_MAX <= CANCEL_KEY_WORKER_BITS + 1, "a worker's number fits a cancel key");
 
 struct cancel; /* of cancel */
+struct passthrough_wait;
 struct startup_choice;
 
 enum login_method {
@@ -23,6 +24,7 @@ enum login_method {
     LOGIN_CLEARTEXT,
     LOGIN_MD5,
     LOGIN_SCRAM,
+    LOGIN_PASSTHROUGH, /* in clear, and the server decides */
 };
 
 enum login_step {
@@ -61,6 +63,8 @@ struct client_login {
     bool has_client_key; /* in `scram`: the client has shown it, or a password that has it */
     struct scram_check *check;
     uint64_t password_era; /* of the password cache, when the check began */
+    struct passthrough_wait *passthrough;
+    bool password_is_fresh; /* its server has accepted the password just now */
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
@@ -117,6 +121,13 @@ void login_methods_input(struct client *client);
 /* The client's database is known: the key that its SCRAM login has shown may serve the logins to
  * its servers (COMPAT 4.6). */
 void login_methods_keep_key(struct client *client);
+/* The password in the message that is held, or NULL; and the end of its dialogue. */
+const char *login_methods_password(struct client *client);
+void login_methods_conclude(struct client *client, bool is_right);
+/* client/login_passthrough: nobody can listen between the client and us. */
+bool login_passthrough_is_safe(const struct client *client);
+/* Its password has come, and is held: judged now or later. */
+void login_passthrough_take(struct client *client, const char *password);
 /* client/login_memory: this very password was right less than auth_cache_ttl ago, with the secret
  * that holds now, and servers of the client can be opened without checking it again. */
 bool login_is_remembered(const struct client *client, const char *password);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "client/passthrough.h"
 #include "client_private.h"
 
 bool client_set_init(struct client_set *set)
@@ -12,6 +13,7 @@ bool client_set_init(struct client_set *set)
     set->statements = (struct statement_table){0};
     deadline_list_init(&set->first_byte_deadlines, set->loop, place_expired, set);
     deadline_list_init(&set->handshake_deadlines, set->loop, first_bytes_retry, set);
+    deadline_list_init(&set->passthrough_deadlines, set->loop, passthrough_expired, set);
     deadline_list_init(&set->login_deadlines, set->loop, login_expired, set);
     deadline_list_init(&set->refusal_deadlines, set->loop, login_refusal_due, set);
     deadline_list_init(&set->wait_deadlines, set->loop, expired_wait, set);
@@ -34,6 +36,7 @@ void client_set_finish(struct client_set *set)
     startup_findings_finish(&set->findings);
     deadline_list_finish(&set->first_byte_deadlines);
     deadline_list_finish(&set->handshake_deadlines);
+    deadline_list_finish(&set->passthrough_deadlines);
     deadline_list_finish(&set->login_deadlines);
     deadline_list_finish(&set->refusal_deadlines);
     deadline_list_finish(&set->wait_deadlines);

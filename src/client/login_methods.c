@@ -13,6 +13,7 @@
 #include "auth/verifier.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "client/passthrough.h"
 #include "client_private.h"
 #include "wire/answer.h"
 #include "wire/build.h"
@@ -128,6 +129,10 @@ static bool settle_secret(struct client *client)
 {
     struct client_login *login = client->login;
 
+    if (login->method == LOGIN_PASSTHROUGH) {
+        notice_subject(client, client->database_name, client->user_name);
+        return true;
+    }
     login->must_fail = !has_usable_secret(client);
     if (!login->must_fail) {
         notice_subject(client, client->database_name, client->user_name);
@@ -163,6 +168,7 @@ static void build_request(struct client_login *login, struct bytes *out)
     case LOGIN_NOTHING_ASKED:
         break;
     case LOGIN_CLEARTEXT:
+    case LOGIN_PASSTHROUGH:
         build_authentication(out, AUTHENTICATION_CLEARTEXT, NULL, 0);
         login->step = LOGIN_PASSWORD;
         break;
@@ -255,7 +261,7 @@ static void conclude(struct client *client, bool is_right, const char *text)
 
 /* The password, or what md5 has made of it, was judged; it is still in the input buffer. A wrong
  * one may be a new one. */
-static void conclude_password(struct client *client, bool is_right)
+void login_methods_conclude(struct client *client, bool is_right)
 {
     struct client_login *login = client->login;
     struct message message;
@@ -279,15 +285,20 @@ static void conclude_password(struct client *client, bool is_right)
     conclude(client, is_right, PASSWORD_FAILED);
 }
 
-/* The password is still in the input buffer. */
-static void remember(struct client *client)
+const char *login_methods_password(struct client *client)
 {
     struct message message;
 
     if (!peek_answer(client, &message))
-        return;
+        return NULL;
     struct cursor body = cursor_over(message.body.data, message.body.size);
-    const char *password = cursor_string(&body);
+    return cursor_string(&body);
+}
+
+static void remember(struct client *client)
+{
+    const char *password = login_methods_password(client);
+
     if (password != NULL)
         login_remember(client, password, client->login->password_era);
 }
@@ -301,7 +312,7 @@ static void check_answered(void *argument, bool is_right, const uint8_t client_k
     memcpy(client->login->scram.client_key, client_key, SCRAM_KEY_SIZE);
     if (is_right)
         remember(client);
-    conclude_password(client, is_right && !client->login->must_fail);
+    login_methods_conclude(client, is_right && !client->login->must_fail);
 }
 
 static void start_check(struct client *client, const char *password)
@@ -357,8 +368,10 @@ static bool take_password(struct client *client, const struct message *message)
         login_failed(client, "empty password returned by client");
         return false;
     }
-    if (judge_password(client, password, &is_right))
-        conclude_password(client, is_right && !client->login->must_fail);
+    if (client->login->method == LOGIN_PASSTHROUGH)
+        login_passthrough_take(client, password);
+    else if (judge_password(client, password, &is_right))
+        login_methods_conclude(client, is_right && !client->login->must_fail);
     return false;
 }
 
@@ -569,6 +582,9 @@ void login_methods_finish(struct client *client)
         scram_cache_forget_check(login->check);
     if (login->wait != NULL)
         scram_cache_forget(login->wait);
+    if (login->passthrough != NULL)
+        passthrough_forget(login->passthrough);
     login->check = NULL;
     login->wait = NULL;
+    login->passthrough = NULL;
 }

@@ -106,6 +106,19 @@ static bool enter_by_certificate(struct client *client, const char *map)
     return check_certificate(client, true, map) && ask(client, LOGIN_NOTHING_ASKED);
 }
 
+/* ---- passthrough ---- */
+
+/* The console has no server to ask (THREATS §2.13). */
+static bool enter_by_passthrough(struct client *client)
+{
+    if (client->login->is_console)
+        return ask(client, LOGIN_SCRAM);
+    return login_passthrough_is_safe(client)
+               ? ask(client, LOGIN_PASSTHROUGH)
+               : refuse(client, "passthrough authentication takes passwords over TLS only: connect "
+                                "with sslmode=require or better");
+}
+
 /* ---- rules ---- */
 
 static bool enter_by_trust(struct client *client)
@@ -133,6 +146,8 @@ static bool follow(struct client *client, const struct hba_verdict *verdict)
         return ask(client, LOGIN_SCRAM);
     case HBA_CERT:
         return enter_by_certificate(client, verdict->map);
+    case HBA_PASSTHROUGH:
+        return enter_by_passthrough(client);
     }
     return false;
 }
@@ -173,6 +188,8 @@ bool login_rules_choose(struct client *client)
         return ask(client, LOGIN_SCRAM);
     case AUTH_CERT:
         return enter_by_certificate(client, NULL);
+    case AUTH_PASSTHROUGH:
+        return enter_by_passthrough(client);
     case AUTH_HBA:
         return choose_by_rules(client);
     case AUTH_LDAP:

@@ -91,6 +91,8 @@ static bool is_asked_for(struct client *client, struct place *place)
 {
     enum auth_type type = listener_auth(client->listener, &client->set->config->settings);
 
+    if (client->login->method == LOGIN_PASSTHROUGH)
+        return false;
     if (client->is_admin || type == AUTH_ANY || type == AUTH_LDAP || type == AUTH_PAM)
         return false;
     if (client->user != NULL && client->user->is_known)

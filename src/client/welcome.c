@@ -152,6 +152,16 @@ static void travel(struct client *client, int worker)
     loop_post(home->loop, &client->mail);
 }
 
+/* Servers of its pool log in with what it has proved. A password that was only remembered may have
+ * been changed meanwhile: it takes the place of no other. */
+static void pass_on(struct client *client, struct pool *pool)
+{
+    if (client->user->is_passed_on && !client->login->password_is_fresh)
+        pool_offer_proven(pool, client->user);
+    else
+        pool_set_proven(pool, client->user);
+}
+
 /* Finds the pool and goes where it lives. */
 static void go_home(struct client *client)
 {
@@ -166,7 +176,7 @@ static void go_home(struct client *client)
         return;
     }
     if (client->user != NULL && client->user->is_proven && client->database->user == NULL)
-        pool_set_proven(pool, client->user);
+        pass_on(client, pool);
     int worker = choose_worker(client, pool);
     client->pool = pool;
     pool_client_arrived(pool, worker);
@@ -358,7 +368,7 @@ void welcome_dedicated(struct client *client, struct pool_welcome *welcome)
 
 /* The server was lent only as a sign that it is there. It goes on to the next who waits at the end
  * of the turn: at once, a thousand who wait for the same would be a thousand calls deep. */
-static void pass_on(struct server *server)
+static void pass_server_on(struct server *server)
 {
     server_detach(server, false, "client disconnect while server was not ready");
 }
@@ -369,7 +379,7 @@ static void granted(struct pool_waiter *waiter, struct pool_member *member)
     bool is_current = pool_member_is_current(member);
 
     pool_waiter_done(waiter);
-    pass_on(server_of_member(member));
+    pass_server_on(server_of_member(member));
     if (client->state == CLIENT_CLOSED) {
         client_free_if_closed(client);
         return;
@@ -400,7 +410,7 @@ static bool ask_for_server(struct client *client)
     case POOL_GOT:
         /* Nobody's: answers and notices that come meanwhile go to nobody. */
         if (server_attach(server_of_member(member), NULL, NULL, NULL, NULL))
-            pass_on(server_of_member(member));
+            pass_server_on(server_of_member(member));
         return true;
     case POOL_WAIT:
         server_follow(set->servers, &advice); /* may fail at once, and end the client */

@@ -14,7 +14,8 @@ static bool is_empty(const char *text)
 static void check_not_built(struct loader *loader, const char *name)
 {
     problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
-                 "%s is not honoured yet: trust, plain, md5, scram-sha-256, cert, hba and any are",
+                 "%s is not honoured yet: trust, plain, md5, scram-sha-256, cert, hba, any and "
+                 "passthrough are",
                  name);
 }
 
@@ -49,6 +50,7 @@ static void check_auth_type(struct loader *loader)
     case AUTH_PLAIN:
     case AUTH_MD5:
     case AUTH_SCRAM_SHA_256:
+    case AUTH_PASSTHROUGH:
         break;
     }
 }
@@ -96,6 +98,57 @@ void check_problems(struct loader *loader)
                      "front");
 }
 
+/* ---- passthrough ---- */
+
+/* Passwords of clients are said only where nobody can listen, to a server that has shown who it is.
+ */
+static bool is_reached_safely(const struct database_entry *database, const struct tls_context *tls)
+{
+    if (tls != NULL && tls_context_mode(tls) >= TLS_VERIFY_CA)
+        return true;
+    for (int i = 0; i < CONFIG_HOSTS_MAX && (i == 0 || database->hosts[i] != NULL); i++) {
+        const char *host = database->hosts[i];
+        if (host != NULL && *host != '/' && *host != '@' && !is_loopback(host, strlen(host)))
+            return false;
+    }
+    return true;
+}
+
+/* Somewhere clients may come in by the password of this database's server. NULL: of one without a
+ * line of its own. */
+static bool is_passed_on(const struct config *config, const char *name)
+{
+    for (int i = 0; i < config->listener_count; i++)
+        if (listener_auth(config->listeners[i], &config->settings) == AUTH_PASSTHROUGH)
+            return true;
+    return config->hba != NULL && hba_passthrough_line(config->hba, name) != 0;
+}
+
+static void check_passed_on(struct loader *loader, const char *name,
+                            const struct database_entry *database, const struct tls_context *tls)
+{
+    if (database->is_console || is_reached_safely(database, tls) ||
+        !is_passed_on(loader->config, name))
+        return;
+    problems_add(loader->problems, place_of(loader, "auth_type"), "auth_type",
+                 "passthrough would send passwords of clients to the server of database \"%s\" "
+                 "where others can listen: it needs server_tls_sslmode=verify-full (or verify-ca), "
+                 "a Unix socket or a loopback address",
+                 database->name);
+}
+
+void check_passthrough(struct loader *loader)
+{
+    const struct config_tables *tables = loader->config->tables;
+
+    if (tables == NULL)
+        return;
+    for (struct database_slot *slot = tables->databases; slot != NULL; slot = slot->hh.next)
+        check_passed_on(loader, slot->entry->name, slot->entry, slot->entry->server_tls);
+    if (tables->fallback != NULL)
+        check_passed_on(loader, NULL, tables->fallback, tables->server_tls);
+}
+
 /* ---- warnings ---- */
 
 void check_start_only(struct loader *loader)
@@ -129,7 +182,13 @@ void check_warnings(struct loader *loader)
     if ((type == AUTH_TRUST || type == AUTH_ANY) && is_open(settings->listen_addr))
         warn(loader, "auth_type",
              "lets in whoever reaches listen_addr, without a password: use scram-sha-256 there");
-    if (type != AUTH_ANY && is_empty(settings->auth_file) && is_empty(settings->auth_user))
+    if (type == AUTH_PASSTHROUGH && settings->client_tls_sslmode == TLS_DISABLE &&
+        !is_empty(settings->listen_addr))
+        warn(loader, "auth_type",
+             "passthrough takes passwords over TLS and Unix sockets only: with "
+             "client_tls_sslmode=disable no client gets in over TCP");
+    if (type != AUTH_ANY && type != AUTH_PASSTHROUGH && is_empty(settings->auth_file) &&
+        is_empty(settings->auth_user))
         warn(loader, "auth_file", "is not set: no user can log in");
     if (settings->server_tls_sslmode == TLS_REQUIRE && !is_empty(settings->server_tls_ca_file))
         warn(loader, "server_tls_sslmode",

@@ -185,6 +185,20 @@ struct user_entry *user_with_secret(const struct user_entry *known, const char *
     return entry;
 }
 
+struct user_entry *user_with_password(const struct user_entry *known, const char *name,
+                                      const char *password)
+{
+    struct user_entry *entry = user_with_secret(known, name, NULL);
+
+    if (entry == NULL)
+        return NULL;
+    entry->is_passed_on = true;
+    if (auth_secret_set_plain(&entry->secret, password))
+        return entry;
+    user_release(entry);
+    return NULL;
+}
+
 /* ---- fingerprint ---- */
 
 static uint64_t fingerprint_number(uint64_t fingerprint, uint64_t number)

@@ -320,6 +320,7 @@ static void build(struct loader *loader, int problems_before)
     build_server_tls(loader);
     build_hba(loader);
     build_mock_key(loader);
+    check_passthrough(loader);
     tables_sort(loader->config->tables);
     check_warnings(loader);
     secrets_check_files(loader);
@@ -432,6 +433,7 @@ static bool change(struct loader *loader, const struct config *config,
         build_server_tls(loader);
         tables_sort(copy->tables);
     }
+    check_passthrough(loader);
     return true;
 }
 

@@ -71,6 +71,8 @@ void build_mock_key(struct loader *loader); /* from auth_mock_key_file */
 
 void check_problems(
     struct loader *loader); /* values that are right by themselves, but cannot be served */
+/* With passthrough: the way to every server is safe. Behind build_hba and build_server_tls. */
+void check_passthrough(struct loader *loader);
 void check_warnings(struct loader *loader);
 /* Puts the previous values of start-only keys back, with a warning for each that the file changed.
  */

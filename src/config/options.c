@@ -65,8 +65,9 @@ static const char *const session_state_names[] = {"follow", "reset", "leak", NUL
 static const char *const session_probe_names[] = {"auto", "always", NULL};
 static const char *const follow_unknown_names[] = {"probe", "pin", NULL};
 static const char *const load_balance_names[] = {"round-robin", "disable", NULL};
-static const char *const auth_type_names[] = {"any", "trust", "plain", "md5",           "cert",
-                                              "hba", "ldap",  "pam",   "scram-sha-256", NULL};
+static const char *const auth_type_names[] = {"any",           "trust",       "plain", "md5",
+                                              "cert",          "hba",         "ldap",  "pam",
+                                              "scram-sha-256", "passthrough", NULL};
 static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer", "require",
                                              "verify-ca", "verify-full", NULL};
 

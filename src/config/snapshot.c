@@ -334,6 +334,15 @@ struct database_entry *config_find_database(const struct config *config, const c
     return find_auto(config->tables, name);
 }
 
+struct database_entry *config_probe_database(const struct config *config, const char *name)
+{
+    struct database_entry *entry = tables_database(config->tables, name);
+
+    if (entry != NULL)
+        return database_acquire(entry);
+    return config_peek_database(config, name) != NULL ? create_auto(config->tables, name) : NULL;
+}
+
 const struct database_entry *config_peek_database(const struct config *config, const char *name)
 {
     struct database_entry *entry = tables_database(config->tables, name);

@@ -136,7 +136,7 @@ void pool_configure(struct pool *pool, const struct config *config, struct datab
 
     const struct config_subject subject = {.database = database, .pool_user = user};
     config_effective(config, &subject, &effective);
-    if (pool->purpose != POOL_OF_CLIENTS)
+    if (pool->purpose == POOL_OF_LOOKUPS)
         limit_lookups(&effective);
     placement = choose_placement(pool, effective.pool_size);
     (void)pthread_mutex_lock(&pool->mutex);
@@ -201,6 +201,27 @@ void pool_set_proven(struct pool *pool, struct user_entry *user)
     (void)pthread_mutex_lock(&pool->mutex);
     old = pool->proven;
     pool->proven = user;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    user_release(old);
+}
+
+void pool_offer_proven(struct pool *pool, struct user_entry *user)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    if (pool->proven == NULL)
+        pool->proven = user_acquire(user);
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
+void pool_forget_proven(struct pool *pool, const struct user_entry *user)
+{
+    struct user_entry *old = NULL;
+
+    (void)pthread_mutex_lock(&pool->mutex);
+    if (pool->proven == user) {
+        old = pool->proven;
+        pool->proven = NULL;
+    }
     (void)pthread_mutex_unlock(&pool->mutex);
     user_release(old);
 }

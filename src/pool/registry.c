@@ -220,6 +220,17 @@ struct pool *registry_lookup_pool(struct registry *registry, const struct config
     return find_or_create(registry, config, database, pool_user, POOL_OF_LOOKUPS);
 }
 
+struct pool *registry_probe_pool(struct registry *registry, const struct config *config,
+                                 struct database_entry *database, const char *user)
+{
+    struct pool *pool = pool_create(registry->limits, database->name, user, POOL_OF_PROBES,
+                                    registry->worker_count, 0);
+
+    if (pool != NULL)
+        pool_configure(pool, config, database_acquire(database), NULL);
+    return pool;
+}
+
 void registry_configure(struct registry *registry, const struct config *config,
                         void (*removed)(struct pool *, void *), void *argument)
 {

@@ -17,13 +17,16 @@ bool login_put(struct server_login *login, const struct bytes *out)
     return login_fail_text(login, POOL_FAILURE_PASSING, "out of memory");
 }
 
-/* Where the configuration has none: as its last client has proved it. */
-static bool find_proven(struct server_login *login)
+/* What a client has passed on, and the server has accepted; else, where the configuration has none,
+ * as its last client has proved it. */
+static bool find_proven(struct server_login *login, struct user_entry *user)
 {
-    struct user_entry *user = pool_proven_acquire(login->server->member.pool);
-    bool ok = !user || auth_secret_set(&login->secret, user->secret.text);
-    user_release(user);
-    return ok;
+    if (!user)
+        return true;
+    if (!user->is_passed_on)
+        return auth_secret_set(&login->secret, user->secret.text);
+    login->passed_on = user_acquire(user);
+    return auth_secret_set_plain(&login->secret, user->secret.text);
 }
 
 /* The secret of the pool's user: the entry's, else that of auth_file, else its own. */
@@ -32,18 +35,49 @@ static bool find_secret(struct server_login *login)
     struct server *server = login->server;
     const struct database_entry *database = server->database;
     const char *name = server->member.pool->user_name;
+    if (server->probe)
+        return server_probe_secret(server->probe, &login->secret);
     if (database->password && database->user && strcmp(database->user, name) == 0)
         return auth_secret_set(&login->secret, database->password);
     struct user_entry *user = config_find_user(server->set->config, name);
-    bool has_secret = user && user->secret.text;
-    bool ok = has_secret ? auth_secret_set(&login->secret, user->secret.text) : find_proven(login);
+    struct user_entry *proven = pool_proven_acquire(server->member.pool);
+    bool has_secret = user && user->secret.text && !(proven && proven->is_passed_on);
+    bool ok = has_secret ? auth_secret_set(&login->secret, user->secret.text)
+                         : find_proven(login, proven);
     user_release(user);
+    user_release(proven);
     return ok;
+}
+
+/* A password that the server takes no longer lets nobody in either. */
+static void forget_passed_on(const struct server_login *login)
+{
+    const struct server *server = login->server;
+    struct pool *pool = server->member.pool;
+    const struct password_cache_subject subject = {
+        .database = server->database->name,
+        .login_name = pool->user_name,
+        .server_name = pool->user_name,
+        .method = "passthrough",
+        .verifier = "",
+        .password = login->secret.text,
+    };
+    pool_forget_proven(pool, login->passed_on);
+    password_cache_drop(server->set->password_cache, &subject);
 }
 
 static void fail(struct server *server, enum pool_failure failure, const char *reason,
                  const struct error *error)
 {
+    if (server->probe) {
+        server_probe_failed(server, failure);
+        server_close(server, reason, error);
+        return;
+    }
+    if (server->login && server->login->passed_on && server->login->server_said_no &&
+        strcmp(error->sqlstate, SQLSTATE_INVALID_PASSWORD) == 0)
+        forget_passed_on(server->login);
+
     struct server_set *set = server->set;
     struct pool *pool = pool_acquire_reference(server->member.pool);
     bool is_current =
@@ -93,6 +127,7 @@ void server_login_finish(struct server *server)
     if (login->is_resolving)
         resolver_cancel(server->set->resolver, &login->request);
     auth_secret_finish(&login->secret);
+    user_release(login->passed_on);
     scram_client_finish(&login->scram);
     bytes_finish(&login->welcome);
     memory_wipe(login, sizeof(*login));
@@ -153,7 +188,9 @@ static bool take_error(struct server_login *login, struct span body)
     }
     if (tries_tls_now(login, &said))
         return false;
-    log_warning(NULL, "server login failed: %s %s", said.severity, said.message);
+    login->server_said_no = true;
+    if (!login->server->probe) /* a stranger may have caused it: said once, of its login */
+        log_warning(NULL, "server login failed: %s %s", said.severity, said.message);
     snprintf(sqlstate, sizeof(sqlstate), "%s",
              strlen(said.sqlstate) == 5 ? said.sqlstate : "08P01");
     error_set(&error, sqlstate, "%s", said.message);
@@ -192,7 +229,7 @@ static void log_new(struct server *server)
     char tls[128];
     struct address local;
     char text[ADDRESS_TEXT_MAX];
-    if (!server->set->config->settings.log_connections)
+    if (!server->set->config->settings.log_connections || server->probe)
         return;
     if (address_is_local(&server->address) || !address_of_socket(&local, server->stream.fd)) {
         log_info(&server->subject, "new connection to server");
@@ -224,6 +261,10 @@ static void succeed(struct server_login *login)
     struct server *server = login->server;
     struct server_set *set = server->set;
     struct pool_advice advice = {.order = POOL_NOTHING};
+    if (server->probe) {
+        server_probe_opened(server);
+        return;
+    }
     struct pool_welcome *welcome = pool_welcome_create(login->welcome.data, login->welcome.size);
     log_new(server);
     deadline_clear(&server->deadline);
@@ -250,7 +291,7 @@ static bool take_ready(struct server_login *login, struct span body)
                                    ? "connect_query left a transaction open"
                                    : "malformed ReadyForQuery at login");
     if (login->step == LOGIN_GREETING && login->server->database->connect_query &&
-        !login->server->is_physical)
+        !login->server->is_physical && !login->server->probe)
         return start_connect_query(login);
     login->is_ready = true;
     return true;

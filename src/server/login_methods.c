@@ -228,7 +228,8 @@ void login_keys_ready(struct server_login *login, const struct login_keys *keys)
         .iterations = login->scram.iterations,
         .password = login->secret.text,
     };
-    key_cache_put(server->set->key_cache, &subject, keys->client_key, keys->server_key);
+    if (!server->probe) /* nobody knows yet whether it is right */
+        key_cache_put(server->set->key_cache, &subject, keys->client_key, keys->server_key);
     if (send_final(login, keys->client_key, keys->server_key))
         stream_resume(&server->stream);
 }
@@ -321,7 +322,16 @@ static bool may_use(struct server_login *login, unsigned method)
     struct error error;
     unsigned allowed;
     bool is_bound = method == SERVER_AUTH_SCRAM; /* or start_sasl refuses */
-    if (settings->server_channel_binding == CHANNEL_BINDING_REQUIRE && !is_bound)
+    if (login->server->probe && !may_send_cleartext(login->server))
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "passthrough authentication failed: the server is reached neither over verified "
+                  "TLS nor over loopback or a Unix socket");
+    else if (login->server->probe && method == SERVER_AUTH_NONE)
+        error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
+                  "passthrough authentication failed: the server lets user \"%.63s\" in without "
+                  "asking for a password, which proves nothing",
+                  login->server->member.pool->user_name);
+    else if (settings->server_channel_binding == CHANNEL_BINDING_REQUIRE && !is_bound)
         error_set(&error, SQLSTATE_INVALID_AUTHORIZATION,
                   "server login failed: server_channel_binding=require, and the server asks for "
                   "another proof than SCRAM, or for none");
@@ -346,6 +356,7 @@ static bool accept_ok(struct server_login *login)
     if (!login->was_asked && login->secret.text && log_allow(&limit, 1, &held_back))
         log_warning(&login->server->subject,
                     "server lets in without asking for the password that is stored for it");
+    login->was_let_in = true;
     login->step = LOGIN_GREETING;
     return true;
 }

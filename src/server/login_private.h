@@ -42,10 +42,14 @@ struct server_login {
     bool is_resolving;
     struct address addresses[RESOLVER_ADDRESSES_MAX]; /* of the host */
     int address_count, address_next, addresses_left;
-    bool wants_tls; /* this attempt asks for TLS */
-    bool was_asked; /* for a password */
-    bool is_ready;  /* the last ReadyForQuery came: nothing but what may come unasked is due */
+    bool wants_tls;      /* this attempt asks for TLS */
+    bool was_asked;      /* for a password */
+    bool was_let_in;     /* AuthenticationOk came */
+    bool server_said_no; /* it has sent an error */
+    bool is_ready;       /* the last ReadyForQuery came: nothing but what may come unasked is due */
     struct auth_secret secret;
+    struct user_entry *passed_on; /* whose secret that is, where a client has passed it on (a
+                                     reference) */
     struct scram_client scram;
     /* Of a client's own login, where `secret` is a verifier. */
     uint8_t client_key[SCRAM_KEY_SIZE], server_key[SCRAM_KEY_SIZE];

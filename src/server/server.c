@@ -149,6 +149,29 @@ bool server_open_dedicated(struct server_set *set, struct pool *pool,
     return true;
 }
 
+bool server_open_probe(struct server_set *set, struct pool *pool, struct server_probe *probe)
+{
+    struct server *server = make_server(set, pool);
+    if (!server)
+        return false;
+    server->member = (struct pool_member){.pool = pool_acquire_reference(pool),
+                                          .state = MEMBER_LENT,
+                                          .worker = set->worker,
+                                          .epoch = atomic_load(&pool->epoch)};
+    server->is_probe = true;
+    server->probe = probe;
+    enter_set(server);
+    server_login_start(server);
+    return true;
+}
+
+/* It had no place to give back. */
+static void leave_probe_pool(struct server *server)
+{
+    pool_release_reference(server->member.pool);
+    server->member.pool = NULL;
+}
+
 void server_open(struct server_set *set, struct pool *pool)
 {
     struct server *server = make_server(set, pool);
@@ -392,7 +415,7 @@ void server_release(struct server *server)
 
 void server_log_closing(struct server *server, const char *reason)
 {
-    if (!server->set->config->settings.log_disconnections)
+    if (!server->set->config->settings.log_disconnections || server->is_probe)
         return;
     usec_t age = (loop_now(server->set->loop) - server->connect_time) / USEC_PER_SEC;
     log_info(&server->subject, "closing because: %s (age=%llds)", reason, (long long)age);
@@ -419,9 +442,13 @@ static void finish_close(struct server *server)
     stream_close(&server->stream);
     TAILQ_REMOVE(&set->servers, server, link);
     set->count--;
+    loop_defer(set->loop, LOOP_FREE, &server->free_task);
+    if (server->is_probe) {
+        leave_probe_pool(server);
+        return;
+    }
     struct pool_advice advice = {.order = POOL_NOTHING};
     pool_member_closed(server->member.pool, &server->member, loop_now(set->loop), &advice);
-    loop_defer(set->loop, LOOP_FREE, &server->free_task);
     if (!set->is_shutting_down)
         server_follow(set, &advice);
     else
@@ -480,6 +507,8 @@ static void tell_owner(struct server *server, const struct error *why)
         events->gone(server, why, server->told_error);
     else if (server->dedicated)
         server_dedicated_lost(server, why);
+    else if (server->probe)
+        server_probe_lost(server, why);
     forget_owner(server);
 }
 

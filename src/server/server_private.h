@@ -1,5 +1,6 @@
 /* What the files of room server share. */
 #pragma once
+#include "server/probe.h"
 #include "server/server.h"
 #include "server/server_set.h"
 
@@ -43,6 +44,22 @@ void server_dedicated_opened(struct server *server, struct pool_welcome *welcome
 void server_dedicated_granted(struct server *server);
 /* It could not be opened, or was closed before it was handed over. */
 void server_dedicated_lost(struct server *server, const struct error *why);
+
+/* probe: who asks for it, until the answer. */
+struct server_probe {
+    char *password;
+    enum probe_verdict verdict; /* the answer, if it were closed now */
+    void (*answer)(void *argument, enum probe_verdict verdict, const struct error *error);
+    void *argument;
+};
+/* Starts opening it; takes the probe over. False: no memory. */
+bool server_open_probe(struct server_set *set, struct pool *pool, struct server_probe *probe);
+bool server_probe_secret(const struct server_probe *probe, struct auth_secret *secret);
+/* Its login has failed, or is over: server_close comes next, or has come. */
+void server_probe_failed(struct server *server, enum pool_failure failure);
+void server_probe_opened(struct server *server);
+/* It was closed: who asked is answered. */
+void server_probe_lost(struct server *server, const struct error *why);
 
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);

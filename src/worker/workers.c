@@ -5,6 +5,7 @@
 #include "auth/client_keys.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "client/passthrough.h"
 #include "client/scram_cache.h"
 #include "worker_private.h"
 
@@ -38,6 +39,7 @@ static bool make_shared(struct workers *workers, const struct upper_rooms *rooms
     shared->registry = registry_create(workers->count);
     shared->scram_cache = scram_cache_create();
     shared->user_cache = user_cache_create();
+    shared->passthrough = passthrough_create();
     shared->parameter_names = &workers->parameter_names;
     shared->console = rooms->console;
     shared->front = rooms->front;
@@ -48,6 +50,7 @@ static bool make_shared(struct workers *workers, const struct upper_rooms *rooms
     return workers->resolver && workers->key_cache && workers->client_keys &&
            workers->password_cache && workers->stats && shared->counts && shared->moat &&
            shared->breaker && shared->registry && shared->scram_cache && shared->user_cache &&
+           shared->passthrough &&
            parameter_names_init(&workers->parameter_names,
                                 workers->config->settings.track_extra_parameters);
 }
@@ -238,6 +241,7 @@ void workers_destroy(struct workers *workers)
     control_destroy(workers->control);
     scram_cache_destroy(workers->shared.scram_cache);
     user_cache_destroy(workers->shared.user_cache);
+    passthrough_destroy(workers->shared.passthrough);
     resolver_destroy(workers->resolver);
     registry_destroy(workers->shared.registry);
     client_counts_destroy(workers->shared.counts);

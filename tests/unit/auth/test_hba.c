@@ -141,6 +141,7 @@ START_TEST(what_is_not_understood_is_refused_with_its_line)
     claim_refused("hostssl all all all cert map=m", "Ident map m is not found");
     claim_refused("host all all all md5 clientcert=verify-ca", "hostssl only");
     claim_refused("hostnossl all all all cert", "cert works over TLS only");
+    claim_refused("hostnossl all all all passthrough", "passthrough works over TLS only");
     claim_refused("local \"all all trust", "a quote is not closed");
     claim_refused("local a, all", "did not find user");
     claim_refused(", local all trust", "an item is missing beside a comma");
@@ -162,6 +163,28 @@ START_TEST(certificates_are_noticed)
 
     ck_assert_ptr_nonnull(hba);
     ck_assert_int_eq(hba_certificate_line(hba), 2);
+    hba_release(hba);
+}
+END_TEST
+
+START_TEST(databases_whose_servers_are_asked_are_noticed)
+{
+    struct error error;
+    struct hba *hba = parse("local all all trust\nhostssl app,/^t_ all all passthrough\n"
+                            "hostssl other all all scram-sha-256\n",
+                            NULL, &error);
+
+    ck_assert_ptr_nonnull(hba);
+    ck_assert_int_eq(hba_passthrough_line(hba, "app"), 2);
+    ck_assert_int_eq(hba_passthrough_line(hba, "t_1"), 2);
+    ck_assert_int_eq(hba_passthrough_line(hba, "other"), 0);
+    ck_assert_int_eq(hba_passthrough_line(hba, NULL), 2);
+    hba_release(hba);
+    hba = parse("hostssl app all all passthrough\n", NULL, &error);
+    ck_assert_int_eq(hba_passthrough_line(hba, NULL), 0);
+    hba_release(hba);
+    hba = parse("hostssl sameuser all all passthrough\n", NULL, &error);
+    ck_assert_int_eq(hba_passthrough_line(hba, "app"), 1);
     hba_release(hba);
 }
 END_TEST
@@ -230,6 +253,7 @@ Suite *suite_auth_hba(void)
     tcase_add_test(tests, this_machine_is_samehost);
     tcase_add_test(tests, what_is_not_understood_is_refused_with_its_line);
     tcase_add_test(tests, certificates_are_noticed);
+    tcase_add_test(tests, databases_whose_servers_are_asked_are_noticed);
     tcase_add_test(tests, an_open_door_is_warned_about);
     tcase_add_test(tests, names_come_from_files_beside_the_file);
     suite_add_tcase(suite, tests);

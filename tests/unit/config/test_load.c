@@ -77,7 +77,7 @@ PROBLEM_TEST(a_peer_is_a_connection_string, PEERS "1 = host\n",
              "pgweir.ini:3: 1: syntax error in connection string")
 PROBLEM_TEST(the_directory_is_not_a_method_yet, MAIN "\nauth_type = LDAP\n",
              "pgweir.ini:3: auth_type: ldap is not honoured yet: trust, plain, md5, scram-sha-256, "
-             "cert, hba and any are")
+             "cert, hba, any and passthrough are")
 PROBLEM_TEST(rules_need_a_file, MAIN "\nauth_type = HBA\n",
              "pgweir.ini:3: auth_type: hba needs auth_hba_file")
 PROBLEM_TEST(rules_need_a_file_that_is_there, MAIN "auth_type = hba\nauth_hba_file = gone.conf\n",
@@ -572,7 +572,7 @@ START_TEST(set_refuses_a_method_that_is_not_there)
 {
     assert_set_refused("auth_type", "pam",
                        "auth_type: pam is not honoured yet: trust, plain, md5, scram-sha-256, "
-                       "cert, hba and any are");
+                       "cert, hba, any and passthrough are");
 }
 END_TEST
 
