@@ -18,7 +18,7 @@
 VERSION := 0.1.0
 
 # The rooms, from the ground up: each may use only rooms that stand before it (scripts/check-layers knows which).
-ROOMS := base wire auth net config ledger pool server client worker admin http main
+ROOMS := base wire auth net config ledger pool server client worker admin http gateway main
 
 # --- What is built, and where ------------------------------------------------
 
@@ -93,7 +93,7 @@ ifneq ($(BREAK),)
 DEFINES += -DPGWEIR_BREAK_$(shell echo '$(BREAK)' | tr 'a-z-' 'A-Z_')=1
 endif
 
-PACKAGES := libevent_core libevent_pthreads openssl inih libidn
+PACKAGES := libevent_core libevent_pthreads openssl inih libidn yajl
 ifneq ($(SYSTEMD),no)
 HAVE_SYSTEMD := $(shell $(PKG_CONFIG) --exists libsystemd && echo 1)
 endif

@@ -55,6 +55,8 @@ struct client {
     struct mail mail; /* while MOVING, and for cancels */
 
     struct moat_guest *guest; /* owned */
+    struct client *carrier;   /* it speaks from within that one's connection, which outlives it (a
+                                 request over HTTP); NULL: it has a connection of its own */
     struct client_login *login;
     struct console_session *console;
     struct client_replication *replication;
@@ -146,6 +148,11 @@ static inline struct client *client_of_stream(struct stream *stream)
 {
     return (struct client *)((char *)stream - offsetof(struct client, stream));
 }
+/* The client whose connection it is. */
+static inline const struct client *client_carrier(const struct client *client)
+{
+    return client->carrier != NULL ? client->carrier : client;
+}
 static inline struct client *client_of_waiter(struct pool_waiter *waiter)
 {
     return (struct client *)((char *)waiter - offsetof(struct client, waiter));
@@ -163,6 +170,13 @@ struct client_arrival {
  * first_bytes. Counts it in counts->logging_in and listener_count->open (which the acceptor has
  * raised already). */
 void client_accept(struct client_set *set, const struct client_arrival *arrival);
+
+/* A client that speaks from within `carrier` (state FRONT), over memory: from its StartupMessage on
+ * as any other, and proved by a password in clear. It never leaves the carrier's loop, and counts
+ * in all but the number of connections: there the carrier does, from the first login on. NULL: no
+ * memory. */
+struct memory_peer;
+struct client *client_open_within(struct client *carrier, struct memory_peer *peer);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */

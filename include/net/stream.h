@@ -130,6 +130,8 @@ bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size);
 /* Its common name, or a DNS or IP name beside it, is `name`: as names of hosts are compared
  * (without regard to case, a leading *. for one label). */
 bool stream_tls_peer_is(const struct stream *stream, const char *name);
+/* The same of the certificate that we have shown in this handshake. */
+bool stream_tls_own_is(const struct stream *stream, const char *name);
 
 /* The channel binding tls-server-end-point: a hash of the certificate that the accepting side has
  * shown in this handshake, by the hash of its signature (SHA-256 for MD5 and SHA-1). Returns its

@@ -1,8 +1,8 @@
 /* transport: how a stream's bytes get on the wire; a small table of functions (DESIGN §4).
  *
- * plain, TLS, and later WebSocket over either. Nothing above net/stream knows which. A transport
- * reads and writes once per call and says what stopped it; the stream keeps the flags. One loop's
- * thread.
+ * plain, TLS, memory, and later WebSocket over the first two. Nothing above net/stream knows which.
+ * A transport reads and writes once per call and says what stopped it; the stream keeps the flags.
+ * One loop's thread.
  */
 #pragma once
 #include <stdbool.h>
@@ -45,3 +45,4 @@ struct transport {
 
 extern const struct transport transport_plain;
 extern const struct transport transport_tls;
+extern const struct transport transport_memory;

@@ -1,10 +1,12 @@
 /* A client's life: accepted, moved from state to state by one door, ended once. */
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "client_private.h"
+#include "net/transport_memory.h"
 
 /* As SHOW CLIENTS has them; clients in login are not shown there. */
 static const char *const state_names[] = {
@@ -59,7 +61,7 @@ static void peer_text(int fd, const struct address *peer, int port, char *text, 
         snprintf(text, size, "unix:%d", port);
 }
 
-static struct client *make_client(struct client_set *set, const struct client_arrival *arrival)
+static struct client *make_empty(struct client_set *set)
 {
     struct client *client = memory_zalloc(sizeof(*client));
     struct client_login *login = memory_zalloc(sizeof(*login));
@@ -75,11 +77,20 @@ static struct client *make_client(struct client_set *set, const struct client_ar
     client->connect_time = loop_now(set->loop);
     client->free_task.run = run_free_task;
     client->login = login;
+    return client;
+}
+
+static struct client *make_client(struct client_set *set, const struct client_arrival *arrival)
+{
+    struct client *client = make_empty(set);
+
+    if (client == NULL)
+        return NULL;
     client->guest = arrival->guest;
     client->listener = arrival->listener;
     client->listener_count = arrival->listener_count;
-    peer_text(arrival->fd, &arrival->peer, arrival->listener->port, login->address,
-              sizeof(login->address));
+    peer_text(arrival->fd, &arrival->peer, arrival->listener->port, client->login->address,
+              sizeof(client->login->address));
     notice_subject(client, NULL, NULL);
     return client;
 }
@@ -104,6 +115,30 @@ void client_accept(struct client_set *set, const struct client_arrival *arrival)
         first_bytes_start(client);
     else
         client_close(client, NULL);
+}
+
+struct client *client_open_within(struct client *carrier, struct memory_peer *peer)
+{
+    struct client_set *set = carrier->set;
+    struct client *client = make_empty(set);
+    struct error error;
+
+    if (client == NULL)
+        return NULL;
+    client->carrier = carrier;
+    client->listener = listener_entry_acquire(carrier->listener);
+    client->listener_count = carrier->listener_count;
+    client->login->is_inside = true;
+    memcpy(client->login->address, carrier->login->address, sizeof(client->login->address));
+    notice_subject(client, NULL, NULL);
+    TAILQ_INSERT_TAIL(&set->clients, client, link);
+    set->count++;
+    if (stream_open_memory(&client->stream, set->loop, peer, NULL, &error)) {
+        first_bytes_start(client);
+        return client;
+    }
+    client_close(client, NULL);
+    return NULL;
 }
 
 /* ---- the end ---- */
@@ -145,8 +180,7 @@ void client_free_if_closed(struct client *client)
         loop_defer(client->set->loop, LOOP_FREE, &client->free_task);
 }
 
-/* Counts that hold others up are given back now, not when the memory is. */
-static void uncount(struct client *client)
+static void uncount_connection(struct client *client)
 {
     struct client_counts *counts = client->set->shared->counts;
 
@@ -157,6 +191,15 @@ static void uncount(struct client *client)
     atomic_fetch_sub(&client->listener_count->open, 1);
     moat_leave(client->set->shared->moat, client->guest);
     client->guest = NULL;
+}
+
+/* Counts that hold others up are given back now, not when the memory is. */
+static void uncount(struct client *client)
+{
+    struct client_counts *counts = client->set->shared->counts;
+
+    if (client->carrier == NULL)
+        uncount_connection(client);
     client_count_release(counts, client->database_count);
     client_count_release(counts, client->user_count);
     client->database_count = client->user_count = NULL;

@@ -38,7 +38,7 @@ static bool ask(struct client *client, enum login_method method)
 /* False: it has gone. */
 static bool find_address(struct client *client, struct address *address)
 {
-    if (address_of_peer(address, client->stream.fd))
+    if (address_of_peer(address, client_carrier(client)->stream.fd))
         return true;
     client_close(client, "client unexpected eof");
     return false;
@@ -161,7 +161,7 @@ static bool choose_by_rules(struct client *client)
     const struct hba_request request = {
         .database = client->database_name,
         .user = client->user_name,
-        .is_tls = stream_is_tls(&client->stream),
+        .is_tls = stream_is_tls(&client_carrier(client)->stream),
         .is_physical_replication = replication_is_physical(client),
         .address = &address.u,
     };
@@ -173,7 +173,7 @@ static bool choose_by_rules(struct client *client)
     return follow(client, &verdict);
 }
 
-bool login_rules_choose(struct client *client)
+static bool choose(struct client *client)
 {
     switch (listener_auth(client->listener, &client->set->config->settings)) {
     case AUTH_ANY:
@@ -198,4 +198,25 @@ bool login_rules_choose(struct client *client)
     }
     notice_text(client, LOG_ERROR, "this auth_type is not supported yet");
     return refuse(client, "bouncer config error");
+}
+
+/* Over HTTP and WebSocket there is one flight, with the password in it: whatever secret is stored,
+ * it is checked against that (THREATS §2.10), and nobody comes in without one (§2.12). */
+static bool ask_for_password(struct client *client)
+{
+    struct client_login *login = client->login;
+
+    if (login->method == LOGIN_NOTHING_ASKED) {
+        notice_text(client, LOG_WARNING,
+                    "over HTTP and WebSocket nobody comes in without a password");
+        return refuse(client, "a login without a password is not possible here");
+    }
+    if (login->method == LOGIN_MD5 || login->method == LOGIN_SCRAM)
+        login->method = LOGIN_CLEARTEXT;
+    return true;
+}
+
+bool login_rules_choose(struct client *client)
+{
+    return choose(client) && (!client->login->is_inside || ask_for_password(client));
 }

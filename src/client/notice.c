@@ -75,8 +75,8 @@ void notice_login_attempt(struct client *client, const struct startup_choice *ch
 
     if (!client->set->config->settings.log_connections || !may_log(&limit))
         return;
-    if (stream_is_tls(&client->stream))
-        stream_tls_text(&client->stream, tls, sizeof(tls));
+    if (stream_is_tls(&client_carrier(client)->stream))
+        stream_tls_text(&client_carrier(client)->stream, tls, sizeof(tls));
     log_info(&client->subject, "login attempt: db=%.*s user=%.*s tls=%s replication=%s", SHOWN_MAX,
              choice->database, SHOWN_MAX, choice->user, tls,
              startup_replication_name(choice->replication));

@@ -99,7 +99,8 @@ void place_expired(struct deadline *deadline, struct deadline_list *list)
 
 void place_heard(struct client *client)
 {
-    moat_heard(moat_of(client), client->guest, loop_now(client->set->loop));
+    if (client->guest != NULL)
+        moat_heard(moat_of(client), client->guest, loop_now(client->set->loop));
     if (client->deadline.list == &client->set->first_byte_deadlines)
         place_set_deadline(client);
 }

@@ -30,16 +30,19 @@ static bool refuse_memory(struct client *client)
 static bool count_client(struct client *client)
 {
     struct client_counts *counts = client->set->shared->counts;
+    struct client *counted = client->carrier != NULL ? client->carrier : client;
     int limit = client->login->is_console ? 0 : client->set->config->settings.max_client_conn;
     int ceiling = atomic_load(&client->set->shared->client_ceiling);
 
+    if (counted->is_counted) /* with an earlier request */
+        return true;
     if (limit > 0 && ceiling > 0 && ceiling < limit)
         limit = ceiling;
     if (!client_counts_logged_in(counts, limit))
         return refuse_limit(client, "no more connections allowed (max_client_conn)");
     client_counts_end_login(counts);
-    moat_logged_in(client->set->shared->moat, client->guest);
-    client->is_counted = true;
+    moat_logged_in(client->set->shared->moat, counted->guest);
+    counted->is_counted = true;
     return true;
 }
 
@@ -107,8 +110,9 @@ static bool find_database(struct client *client)
 /* The worker where the client shall live. One that has output left to send stays where it is. */
 static int choose_worker(struct client *client, struct pool *pool)
 {
+    if (client->carrier != NULL)
+        return client->set->worker;
     int home = pool_choose_home(pool);
-
     if (home == client->set->worker)
         return home;
     stream_flush(&client->stream);

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "config/options.h"
+#include "gateway/gateway.h"
 #include "http/endpoint.h"
 #include "main_private.h"
 #include "net/loop.h"
@@ -65,10 +66,17 @@ static int serve(const struct command_line *line, const struct config *config,
 {
     const char *pidfile = config->settings.pidfile;
     struct error error;
-    const struct upper_rooms rooms = {.console = console_ops()};
+    struct gateway *gateway = gateway_create();
+    if (!gateway) {
+        log_fatal("out of memory");
+        return EXIT_FAILURE;
+    }
+    const struct upper_rooms rooms = {.console = console_ops(),
+                                      .front = gateway_front_ops(gateway)};
     struct workers *workers = workers_create(config, keys, &rooms, &error);
     if (!workers) {
         log_fatal("%s", error.message);
+        gateway_destroy(gateway);
         return EXIT_FAILURE;
     }
     workers->is_quiet = line->quiet || line->daemon;
@@ -89,6 +97,7 @@ static int serve(const struct command_line *line, const struct config *config,
     }
     endpoint_close(endpoint);
     workers_destroy(workers);
+    gateway_destroy(gateway);
     return status;
 }
 

@@ -27,6 +27,9 @@ static bool add_events(struct stream *stream)
 {
     short wanted = EV_READ | EV_CLOSED | EV_ET | EV_PERSIST;
 
+    if (stream->fd < 0)
+        return true;
+
     /* Unix sockets would wake for OUT at each read of the peer [MECHANISMS §1.3]. */
     if (!stream->is_local)
         wanted |= EV_WRITE;
@@ -76,6 +79,13 @@ bool stream_open(struct stream *stream, struct loop *loop, int fd,
     init(stream, loop, fd, events);
     getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
     stream->is_local = domain == AF_UNIX;
+    return start_events(stream, error);
+}
+
+bool stream_open_without_socket(struct stream *stream, struct loop *loop,
+                                const struct stream_events *events, struct error *error)
+{
+    init(stream, loop, -1, events);
     return start_events(stream, error);
 }
 
@@ -149,13 +159,14 @@ static void say_goodbye(struct stream *stream)
     if (stream->failure != 0)
         return;
     stream->transport->shutdown(stream);
-    if (!stream->is_local && (has_last_words || stream->is_readable))
+    if (stream->fd >= 0 && !stream->is_local && (has_last_words || stream->is_readable))
         forget_unread(stream);
 }
 
 static void close_on_loop(struct stream *stream)
 {
-    if (!stream_is_starting(stream) && stream->failure == 0 && stream->event != NULL)
+    if (!stream_is_starting(stream) && stream->failure == 0 &&
+        (stream->event != NULL || stream->fd < 0))
         say_goodbye(stream);
     if (stream->is_lent)
         leave_lent_input(stream);
@@ -177,7 +188,8 @@ void stream_close(struct stream *stream)
     stream->in = NULL;
     stream->transport->finish(stream);
     stream->transport_state = NULL;
-    close(stream->fd);
+    if (stream->fd >= 0)
+        close(stream->fd);
     stream->fd = -1;
 }
 

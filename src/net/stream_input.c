@@ -55,6 +55,8 @@ static int socket_error(const struct stream *stream)
     int error_number = 0;
     socklen_t size = sizeof(error_number);
 
+    if (stream->fd < 0)
+        return 0;
     if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error_number, &size) != 0)
         return errno;
     return error_number;

@@ -21,7 +21,7 @@ static __attribute__((noinline)) void fail(struct stream *stream, int error_numb
 void stream_await_writable(struct stream *stream)
 {
     stream->is_writable = false;
-    if (!stream->is_local)
+    if (!stream->is_local) /* nor has it a socket, perhaps */
         return;
     /* No EV_PERSIST: it rings once and is gone. */
     if (stream->write_event == NULL)

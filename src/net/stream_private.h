@@ -42,6 +42,11 @@ static inline void stream_take_off(struct stream *stream, size_t size)
         loop_again(stream->loop, &stream->again_task);
 }
 
+/* stream_open() for a stream whose transport has no socket: fd is -1, and nobody but the transport
+ * tells it that it may read or write. */
+bool stream_open_without_socket(struct stream *stream, struct loop *loop,
+                                const struct stream_events *events, struct error *error);
+
 /* The callback of both events. */
 void stream_on_event(int fd, short what, void *argument);
 

@@ -46,20 +46,30 @@ bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size)
     return fits;
 }
 
-bool stream_tls_peer_is(const struct stream *stream, const char *name)
+static bool is_called(X509 *certificate, const char *name)
 {
-    X509 *certificate = certificate_of(stream);
-
     /* To OpenSSL a name that begins with a dot stands for all names below it. */
     if (certificate == NULL || name[0] == '\0' || name[0] == '.')
         return false;
-    bool is_called =
+    bool is_called_so =
         X509_check_host(certificate, name, 0,
                         X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
                         NULL) == 1 ||
         X509_check_ip_asc(certificate, name, 0) == 1;
     ERR_clear_error();
-    return is_called;
+    return is_called_so;
+}
+
+bool stream_tls_peer_is(const struct stream *stream, const char *name)
+{
+    return is_called(certificate_of(stream), name);
+}
+
+bool stream_tls_own_is(const struct stream *stream, const char *name)
+{
+    const struct tls_state *tls = stream_is_tls(stream) ? stream->transport_state : NULL;
+
+    return tls != NULL && tls->is_established && is_called(SSL_get_certificate(tls->ssl), name);
 }
 
 /* RFC 5929 §4.1. */

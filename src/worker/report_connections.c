@@ -86,7 +86,8 @@ static void put_client(struct report_part *part, const struct client *client, bo
     snprintf(row->state, sizeof(row->state), "%s", client_state_name(client->state));
     snprintf(row->replication, sizeof(row->replication), "%s", replication_name(client));
     snprintf(row->application_name, sizeof(row->application_name), "%s", name ? name : "");
-    put_addresses(row, &client->stream, worker->clients.config->settings.listen_port);
+    put_addresses(row, &client_carrier(client)->stream,
+                  worker->clients.config->settings.listen_port);
     row->connect_time = realtime_of(client->connect_time);
     row->request_time = realtime_of(client->request_time);
     bool has_query = client->is_in_request || client->state == CLIENT_CONSOLE;
