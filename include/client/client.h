@@ -84,13 +84,19 @@ struct client {
     /* Beyond what servers report: what it asked for at startup, which its RESETs return to, and
      * what holds now (references). */
     struct session_profile *startup_profile, *profile;
+    struct session_profile *unmended;        /* of client/mend: the profile before */
     struct wanted_parameters startup_wanted; /* of those that servers report */
     struct session_follow *follow;           /* of client/session_follow; NULL: touched nothing */
     usec_t pinned_since;
     uint32_t pins;      /* why it keeps its server between transactions: enum session_kind */
     uint8_t probe_left; /* ReadyForQuery that are due until it is known what its session has */
     uint8_t probe_tries;
-    bool names_are_lost; /* it has set more custom settings than can be asked for */
+    struct prefix_prepares {    /* of SQL's PREPARE, last in the prefix */
+        uint8_t in_front, left; /* ReadyForQuery that are due: for what stands in front, for them */
+        uint64_t bit, failed;   /* of the next one; of those that could not be made */
+    } prepares;
+    bool prefix_is_broken; /* its settings could not be applied */
+    bool names_are_lost;   /* it has set more custom settings than can be asked for */
     struct client_statements statements;
 
     uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */
@@ -130,6 +136,7 @@ struct client {
                               session_kind */
     uint32_t touched; /* session state that its transaction may have touched: enum session_kind */
     uint32_t unnamed_touches;   /* what its unnamed statement would touch */
+    uint32_t prepared_touches;  /* what an EXECUTE of its may touch */
     uint32_t unit;              /* number of the Sync unit that is being read */
     uint32_t delta_unit;        /* unit of the last statement delta */
     uint32_t parses_of_its_own; /* of texts that are not shared */
@@ -220,6 +227,9 @@ void attach_refused(struct pool_waiter *waiter, const struct error *why);
 /* A Query of ours, whose answers are swallowed. False: the client is closed. */
 bool attach_ask(struct client *client, const char *query);
 void attach_part(struct client *client); /* the server is clean and the mode says so */
+/* In the middle of something, whose answers are for nobody: the server is cleared up without the
+ * client. `reason` is a literal. */
+void attach_abandon(struct client *client, const char *reason);
 void attach_leave(struct client *client,
                   const char *reason); /* the client ends: server and queue are left */
 
@@ -309,6 +319,8 @@ void session_follow_finish(struct client *client);
 /* Its transaction is over and nothing is owed: parts from its server, or is asked about, or stays.
  */
 void session_rest(struct client *client);
+/* client/session: the kinds of state (enum session_kind) in words, with commas; cut to fit. */
+void session_describe(uint32_t kinds, char *text, size_t size);
 /* client/session_pins: it keeps its server from now on, for these kinds of state. False: its pool
  * has no place for another one (pin_limit). */
 bool session_pin(struct client *client, uint32_t pins);

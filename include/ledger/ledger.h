@@ -51,8 +51,8 @@ enum ledger_outcome {
     LEDGER_SKIPPED, /* an earlier error of its Sync unit */
 };
 
-/* `answer` of a swallowed Parse whose error is nobody's: what stands behind it says what is wrong.
- */
+/* `answer` of a swallowed Parse or Query whose error is nobody's: what stands behind it says what
+ * is wrong. */
 #define LEDGER_MAY_FAIL 1
 
 struct ledger_entry {
@@ -94,6 +94,7 @@ struct ledger {
     bool copy_ended; /* during copy_in: the client's CopyDone or CopyFail was sent already */
     bool error_in_swallowed; /* an entry with SWALLOW was answered by an error; cleared by the
                                 caller */
+    bool failed_quietly;     /* a Query with LEDGER_MAY_FAIL was; cleared by the caller */
 };
 
 void ledger_init(struct ledger *ledger); /* 'I', nothing owed: a server that has just logged in */

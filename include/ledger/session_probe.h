@@ -16,6 +16,7 @@
 /* What a session has, as far as it was asked for. */
 struct session_probe {
     struct session_list settings; /* set for the session; none that are tracked */
+    struct session_list prepared; /* what SQL has prepared and can be made again elsewhere */
     uint32_t pins;                /* enum session_kind: what cannot be brought to another server */
     uint32_t tracked;             /* bit for each slot of a tracked setting that was set */
     char role[SESSION_NAME_MAX + 1], user[SESSION_NAME_MAX + 1]; /* cut */

@@ -35,25 +35,34 @@ struct session_list {
 /* Sets or replaces. False: no memory, too many, or too long. */
 bool session_list_set(struct session_list *list, const char *name, const char *value);
 const char *session_list_get(const struct session_list *list, const char *name); /* NULL: none */
+/* Behind the others; its name as it stands. False: no memory, too many, or too long. */
+bool session_list_append(struct session_list *list, const char *name, const char *value);
 void session_list_finish(struct session_list *list);
 
 struct session_profile {
     _Atomic int references;
     bool disturbs; /* must be undone when its server is released: others, or our own statements,
                       would be struck (idle_session_timeout, short time limits) */
-    int count;
-    uint64_t hash;                  /* of names and values; never 0 */
+    int count, prepared_count;
+    uint64_t hash;                  /* of all names and values; never 0 */
+    uint64_t settings_hash;         /* of the settings alone */
     uint64_t statement_hash;        /* of those that may decide what a statement means */
-    struct session_setting items[]; /* by name; their texts lie behind them */
+    struct session_setting items[]; /* settings, then what SQL has prepared; texts lie behind */
 };
-/* *profile is NULL for an empty list. False: no memory. */
-bool session_profile_create(const struct session_list *list, struct session_profile **profile);
+/* *profile is NULL where both lists are empty. `prepared` (NULL: none): statements of SQL's
+ * PREPARE, for ledger/session_prepared. False: no memory. */
+bool session_profile_create(const struct session_list *list, const struct session_list *prepared,
+                            struct session_profile **profile);
 struct session_profile *session_profile_acquire(struct session_profile *profile); /* NULL is fine */
 void session_profile_release(struct session_profile *profile);                    /* NULL is fine */
 const char *session_profile_get(const struct session_profile *profile, const char *name);
 static inline uint64_t session_profile_hash(const struct session_profile *profile)
 {
     return profile ? profile->hash : 0;
+}
+static inline uint64_t session_profile_settings_hash(const struct session_profile *profile)
+{
+    return profile ? profile->settings_hash : 0;
 }
 
 /* Writes "set_config(...)" calls that bring a session from one profile to the other, each with

@@ -30,14 +30,16 @@ enum session_kind {
     SESSION_RESETS = 1 << 12, /* RESET, TO DEFAULT, DISCARD ALL: back to what it was at login */
     SESSION_FORGETS = 1 << 13,  /* DISCARD ALL, DISCARD SEQUENCES: currval and the like are gone */
     SESSION_REPORTED = 1 << 14, /* RESET of a setting that servers report */
+    SESSION_EXECUTES = 1 << 15, /* EXECUTE: may touch what the texts of its PREPAREs may */
 };
 /* They say what a text may do, not what it leaves: never in server->dirt. */
 #define SESSION_HINTS                                                                              \
-    ((uint32_t)(SESSION_ENDING | SESSION_RESETS | SESSION_FORGETS | SESSION_REPORTED))
-/* What no other server can be brought to. */
+    ((uint32_t)(SESSION_ENDING | SESSION_RESETS | SESSION_FORGETS | SESSION_REPORTED |             \
+                SESSION_EXECUTES))
+/* What no other server can be brought to. (Statements of SQL's PREPARE can, but for a few:
+ * ledger/session_prepared.) */
 #define SESSION_PINS                                                                               \
-    ((uint32_t)(SESSION_PREPARE | SESSION_TEMP | SESSION_CURSOR | SESSION_ADVISORY |               \
-                SESSION_LOAD | SESSION_SEQUENCE))
+    ((uint32_t)(SESSION_TEMP | SESSION_CURSOR | SESSION_ADVISORY | SESSION_LOAD | SESSION_SEQUENCE))
 /* A text that was not read to its end may have touched all that a server can be asked for. */
 #define SESSION_DOUBT                                                                              \
     ((uint32_t)(SESSION_SETTINGS | SESSION_ROLE | SESSION_PREPARE | SESSION_LISTEN |               \
@@ -60,3 +62,25 @@ struct session_names {
     bool are_more;
 };
 uint32_t session_scan_names(const char *text, size_t size, struct session_names *names);
+
+/* What a text begins with setting or resetting. */
+#define SESSION_TARGET_SIZE 128
+struct session_target {
+    enum {
+        SESSION_TARGET_NOTHING,
+        SESSION_TARGET_NAME,       /* SET name, RESET name */
+        SESSION_TARGET_SETTINGS,   /* RESET ALL */
+        SESSION_TARGET_EVERYTHING, /* DISCARD ALL */
+    } kind;
+    bool is_reset;
+    char name[SESSION_TARGET_SIZE]; /* lower-cased; session_authorization is one */
+};
+void session_scan_target(const char *text, size_t size, struct session_target *target);
+
+/* Where in a text PREPARE of this name stands: the whole text where it is its only statement.
+ * False: not exactly once, or the text is in doubt. */
+struct session_piece {
+    size_t at, size;
+};
+bool session_find_prepare(const char *text, size_t size, const char *name,
+                          struct session_piece *piece);

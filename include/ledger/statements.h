@@ -160,6 +160,11 @@ const char *client_statements_name_of(const struct client_statements *statements
 void statement_delta_settle(struct statement_delta *delta, bool done,
                             struct client_statements *client, struct statement_table *table,
                             struct server_statements *server);
+/* The client goes on without the server before the answer comes: for it the message has failed.
+ * What the server's set is concerned in stays; else the delta is freed, and NULL returned. */
+struct statement_delta *statement_delta_part(struct statement_delta *delta,
+                                             struct client_statements *client,
+                                             struct statement_table *table);
 /* The client leaves before the answer comes. What the server's set is concerned in stays, without
  * any part in the client or in the table; else the delta is freed, and NULL returned. */
 struct statement_delta *statement_delta_disown(struct statement_delta *delta,

@@ -8,10 +8,6 @@
 #include "client_private.h"
 #include "wire/build.h"
 
-#define PREFIX_MAX                                                                                 \
-    (PARAMETER_WANTED_MAX * (2 * PARAMETER_VALUE_MAX + 256) +                                      \
-     SESSION_SETTINGS_MAX * (2 * (SESSION_VALUE_MAX + SESSION_NAME_MAX) + 64))
-
 static usec_t now_of(const struct client *client)
 {
     return loop_now(client->set->loop);
@@ -53,43 +49,6 @@ const struct effective *client_effective(struct client *client)
     return &client->effective;
 }
 
-/* -- settings in front
- * ------------------------------------------------------------------------------------------------------
- */
-
-static bool put_prefix(struct client *client, bool moves)
-{
-    struct server *server = client->server;
-    struct session_change change = {server->profile, client->profile};
-    struct bytes out;
-    bytes_init(&out, PREFIX_MAX);
-    int queries = wanted_parameters_prefix(&client->wanted, &server->parameters,
-                                           client->set->shared->parameter_names, change, &out);
-    bool ok = queries > 0 && stream_put(&server->stream, out.data, out.size);
-    bytes_finish(&out);
-    if (!ok) {
-        client_close(client, "out of memory");
-        return false;
-    }
-    for (int i = 0; i < queries; i++)
-        ledger_expect(&server->ledger, LEDGER_QUERY, LEDGER_SWALLOW, 0, NULL);
-    client->prefix_left = (uint8_t)queries;
-    if (moves)
-        server->dirt |= SESSION_APPLIED;
-    return true;
-}
-
-/* The server's session differs from what the client wants: its settings go out in front (MECHANISMS
- * §4.1). False: closed. */
-static inline bool send_prefix(struct client *client)
-{
-    const struct server *server = client->server;
-    bool moves = session_profile_hash(server->profile) != session_profile_hash(client->profile);
-    if (!moves && !wanted_parameters_differ(&client->wanted, &server->parameters))
-        return true;
-    return put_prefix(client, moves);
-}
-
 bool attach_ask(struct client *client, const char *query)
 {
     struct server *server = client->server;
@@ -101,30 +60,6 @@ bool attach_ask(struct client *client, const char *query)
     }
     server->unnamed_owner = 0; /* a simple Query drops it */
     return true;
-}
-
-/* PgBouncer closes both when a setting is refused; the server may have been left in a failed block.
- */
-static void prefix_failed(struct client *client)
-{
-    struct error error = client->server->swallowed_error;
-    error_prefix(&error, "invalid server parameter");
-    client->server->must_close = true;
-    client_refuse(client, &error);
-}
-
-static void prefix_ready(struct client *client)
-{
-    struct server *server = client->server;
-    if (server->ledger.error_in_swallowed) {
-        prefix_failed(client);
-        return;
-    }
-    if (client->prefix_left == 0 || --client->prefix_left > 0)
-        return;
-    wanted_parameters_adopt(&client->wanted, &server->parameters);
-    if (session_profile_hash(server->profile) != session_profile_hash(client->profile))
-        server_set_profile(server, client->profile);
 }
 
 static inline void arm_idle(struct client *client)
@@ -177,6 +112,7 @@ static bool take(struct client *client, struct server *server)
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
     client->prefix_left = 0;
+    server->ledger.failed_quietly = false;
     server->ledger.unnamed_of_client = client->unnamed;
     if (client->is_session_mode)
         server->ledger.unnamed = LEDGER_UNNAMED_UNKNOWN; /* for who has it next */
@@ -189,7 +125,12 @@ static bool take(struct client *client, struct server *server)
     client_move_state(client, CLIENT_ACTIVE);
     attach_arm(client);
     session_begin(client);
-    if (send_prefix(client) && (!client->virtual_failure || virtual_failure_open(client)))
+    if (client->prefix_is_broken)
+        mend_profile(client);
+    bool ok = prefix_send(client);
+    if (ok && client->prefix_is_broken && client->prefix_left == 0)
+        mend_done(client);
+    if (ok && (!client->virtual_failure || virtual_failure_open(client)))
         requests_go_on(client);
     return true;
 }
@@ -322,14 +263,22 @@ static void *disown(void *tag, void *argument)
     return statement_delta_disown(tag, argument);
 }
 
-static void disown_all(struct client *client, struct server *server)
+static void disown_all(struct client *client, struct server *server,
+                       void *(*part)(void *tag, void *argument), void *argument)
 {
     struct ledger_entry entry;
     while (ledger_take_settled(&server->ledger, &entry))
         if (entry.tag)
             statement_delta_settle(entry.tag, entry.outcome == LEDGER_DONE, &client->statements,
                                    &client->set->statements, &server->statements);
-    ledger_disown(&server->ledger, disown, &client->set->statements);
+    ledger_disown(&server->ledger, part, argument);
+}
+
+/* The client goes on without the server: what is not answered yet has not been. */
+static void *part_from(void *tag, void *argument)
+{
+    struct client *client = argument;
+    return statement_delta_part(tag, &client->statements, &client->set->statements);
 }
 
 /* Nothing is left that the kept cancel could hit: its sender is answered. */
@@ -359,7 +308,7 @@ static void retry_cancel(struct client *client)
 void attach_go_on_pinned(struct client *client)
 {
     attach_arm(client);
-    if (send_prefix(client))
+    if (prefix_send(client))
         retry_cancel(client);
 }
 
@@ -391,6 +340,25 @@ void attach_part(struct client *client)
         arm_idle(client);
 }
 
+void attach_abandon(struct client *client, const char *reason)
+{
+    struct server *server = client->server;
+    drop_cancel(client);
+    session_unpin(client);
+    disown_all(client, server, part_from, client);
+    client->server = NULL;
+    client->touched = 0;
+    client->prefix_left = client->probe_left = 0;
+    client->is_in_request = client->is_in_transaction = client->unit_has_begun = false;
+    client->pass_to_server = client->is_repeating = client->withheld_sync = false;
+    client->unit++;
+    client->unnamed = server->ledger.unnamed_of_client;
+    deadline_clear(&client->deadline);
+    client_move_state(client, CLIENT_IDLE);
+    server_recover(server, &(struct server_leaver){.reason = reason, .terminated = true});
+    stream_resume(&client->stream);
+}
+
 void attach_leave(struct client *client, const char *reason)
 {
     (void)reason;
@@ -419,7 +387,7 @@ void attach_leave(struct client *client, const char *reason)
         .must_reset =
             client->is_session_mode || client->set->config->settings.server_reset_query_always != 0,
     };
-    disown_all(client, server);
+    disown_all(client, server, disown, &client->set->statements);
     server_recover(server, &leaver);
 }
 

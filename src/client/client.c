@@ -151,6 +151,7 @@ static void free_client(struct client *client)
     wanted_parameters_finish(&client->wanted);
     session_profile_release(client->startup_profile);
     session_profile_release(client->profile);
+    session_profile_release(client->unmended);
     wanted_parameters_finish(&client->startup_wanted);
     session_follow_finish(client);
     memory_wipe(client->cancel_key, sizeof(client->cancel_key));

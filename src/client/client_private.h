@@ -174,6 +174,27 @@ static inline void session_begin(struct client *client)
     if (client->set->config->settings.session_probe == SESSION_PROBE_ALWAYS)
         session_doubt(client);
 }
+/* client/prefix: the server's session differs from what the client wants: its settings go out in
+ * front. `moves`: beyond those that servers report. False: the client is closed. */
+bool prefix_put(struct client *client, bool moves);
+static inline bool prefix_send(struct client *client)
+{
+    const struct server *server = client->server;
+    bool moves = session_profile_hash(server->profile) != session_profile_hash(client->profile);
+    if (!moves && !wanted_parameters_differ(&client->wanted, &server->parameters))
+        return true;
+    return prefix_put(client, moves);
+}
+/* A ReadyForQuery of the prefix has come. */
+void prefix_ready(struct client *client);
+/* client/mend: its settings could not be applied when it last had a server. Those that its next
+ * message sets anew or resets are left out now; and come back, for that was not enough; or stay
+ * out.
+ */
+void mend_profile(struct client *client);
+void mend_undo(struct client *client);
+void mend_done(struct client *client);
+
 /* client/session_pins: it gives its place among the pinned back. */
 void session_give_place_back(struct client *client);
 static inline void session_unpin(struct client *client)

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "ledger/session_prepared.h"
 #include "requests.h"
 #include "wire/build.h"
 #include "wire/query.h"
@@ -183,6 +184,13 @@ static bool parse_duplicate(struct request_walk *walk, struct shared_statement *
     return true;
 }
 
+/* The server has, or may have, the client's statement of that name by SQL's PREPARE. */
+static bool is_of_sql(const struct client *client, const char *name)
+{
+    uint32_t held = client->touched | client->pins;
+    return held & SESSION_PREPARE || session_prepared_find(client->profile, name);
+}
+
 static enum take define(struct request_walk *walk, const struct message *message,
                         const struct parse_message *parse, struct shared_statement *statement)
 {
@@ -283,6 +291,10 @@ enum take prepared_parse(struct request_walk *walk, const struct message *messag
         return request_want_whole(walk, message);
     if (names_are_open(walk->client))
         return request_hold(walk);
+    /* PostgreSQL says that the name is in use. */
+    if (!(walk->client->touched & SESSION_PREPARE) &&
+        session_prepared_find(walk->client->profile, (const char *)message->body.data))
+        return request_forward_expecting(walk, message, LEDGER_PARSE);
     return parse_whole(walk, message);
 }
 
@@ -329,9 +341,10 @@ static enum take bind_named(struct request_walk *walk, const struct message *mes
     const char *name = name_for_server(named, bind->statement);
     if (named)
         return prepared_bind_shared(walk, message, bind, named->statement);
-    if (name == bind->statement)
-        return request_forward_expecting(walk, message, LEDGER_BIND);
-    return bind_as(walk, message, bind, name);
+    if (name != bind->statement)
+        return bind_as(walk, message, bind, name);
+    session_touch(walk->client, walk->client->prepared_touches);
+    return request_forward_expecting(walk, message, LEDGER_BIND);
 }
 
 enum take prepared_bind_shared(struct request_walk *walk, const struct message *message,
@@ -407,8 +420,8 @@ enum take prepared_describe_shared(struct request_walk *walk, const struct messa
     return describe_as(walk, message, statement->name);
 }
 
-/* Never sent: the server keeps the statement for others. Close of an unknown name is no error,
- * either. */
+/* Never sent, but for SQL's PREPARE: the server keeps the statement for others. Close of an unknown
+ * name is no error, either. */
 enum take prepared_close(struct request_walk *walk, const struct message *message)
 {
     struct client *client = walk->client;
@@ -421,6 +434,11 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
         return request_forward_expecting(walk, message, LEDGER_CLOSE);
     if (names_are_open(client))
         return request_hold(walk);
+    if (!client_statements_find(&client->statements, target.name) &&
+        is_of_sql(client, target.name)) {
+        session_touch(client, SESSION_PREPARE);
+        return request_forward_expecting(walk, message, LEDGER_CLOSE);
+    }
     struct statement_delta *delta =
         client_statements_remove(&client->statements, &client->set->statements, target.name);
     if (!delta)

@@ -545,20 +545,12 @@ void requests_start(struct client *client)
         requests_process(client);
 }
 
-/* The client has no server and nothing of its unit was sent: the error is its answer, and the rest
- * of the unit is skipped, as PostgreSQL would. */
-static void answer_unit(struct client *client, const struct error *error)
+/* Nothing of the unit was sent: the rest of it is skipped, as PostgreSQL would. */
+static void skip_unit_ahead(struct client *client)
 {
-    uint8_t memory[1024];
-    struct bytes out = bytes_over(memory, sizeof(memory));
     struct request_walk walk = {.client = client};
     struct span input_left = stream_input(&client->stream);
     struct message message;
-    build_error(&out, "ERROR", error);
-    if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size)) {
-        client_close(client, "out of memory");
-        return;
-    }
     if (message_peek(input_left.data, input_left.size, UINT32_MAX, &message) > MESSAGE_PARTIAL)
         return;
     if (message.type == 'Q' || message.type == 'F') {
@@ -566,6 +558,28 @@ static void answer_unit(struct client *client, const struct error *error)
         say_ready(client);
     } else {
         client->skips_unit = true;
+    }
+}
+
+void requests_fail_unit(struct client *client, const struct error *error, enum request_unit unit)
+{
+    uint8_t memory[1024];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    build_error(&out, "ERROR", error);
+    if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size)) {
+        client_close(client, "out of memory");
+        return;
+    }
+    switch (unit) {
+    case REQUEST_UNIT_IS_AHEAD:
+        skip_unit_ahead(client);
+        break;
+    case REQUEST_UNIT_HAS_BEGUN:
+        client->skips_unit = true;
+        break;
+    case REQUEST_UNIT_IS_SENT:
+        say_ready(client);
+        break;
     }
     requests_process(client);
 }
@@ -579,5 +593,5 @@ void requests_cancel_waiting(struct client *client)
     client->is_in_request = client->is_in_transaction = false;
     client_move_state(client, CLIENT_IDLE);
     error_set(&error, SQLSTATE_QUERY_CANCELED, "canceling statement due to user request");
-    answer_unit(client, &error);
+    requests_fail_unit(client, &error, REQUEST_UNIT_IS_AHEAD);
 }

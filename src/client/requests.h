@@ -31,6 +31,9 @@ enum take request_forward_tagged(struct request_walk *walk, const struct message
 enum take request_want_whole(struct request_walk *walk, const struct message *message);
 /* Waits until the ledger has moved. */
 enum take request_hold(struct request_walk *walk);
+/* The client, which has no server any more, is told the error in place of its unit's answers. */
+enum request_unit { REQUEST_UNIT_IS_AHEAD, REQUEST_UNIT_HAS_BEGUN, REQUEST_UNIT_IS_SENT };
+void requests_fail_unit(struct client *client, const struct error *error, enum request_unit unit);
 enum take request_refuse(struct request_walk *walk, const char *sqlstate, const char *text);
 
 /* What texts may touch of the session (src/client/session.c): of a Query at once, of the unnamed
@@ -61,6 +64,8 @@ static inline void session_note_query(struct client *client, const struct messag
 void session_note_parse(struct client *client, const struct message *message);
 static inline void session_touch(struct client *client, uint32_t touches)
 {
+    if (touches & SESSION_EXECUTES)
+        touches = (touches & ~(uint32_t)SESSION_EXECUTES) | client->prepared_touches;
     if (!touches || client->effective.session_state == SESSION_STATE_LEAK)
         return;
     client->touched |= touches;

@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "client_private.h"
+#include "ledger/session_prepared.h"
 #include "ledger/session_probe.h"
 #include "requests.h"
 #include "wire/build.h"
@@ -245,17 +246,36 @@ static bool reset_tracked(struct client *client)
     return ok;
 }
 
+/* What its EXECUTEs may touch from now on. */
+static uint32_t prepared_touches(const struct client *client)
+{
+    const uint32_t any = SESSION_DOUBT & ~(uint32_t)(SESSION_UNKNOWN | SESSION_LISTEN);
+    return client->follow->probe.pins & SESSION_PREPARE ? any
+                                                        : session_prepared_touches(client->profile);
+}
+
+/* Names that the server has borrowed are closed when they part: they may be names of these. */
+static const struct session_list *left_prepared(struct client *client)
+{
+    if (client->server->borrowed_count == 0)
+        return &client->follow->probe.prepared;
+    return NULL;
+}
+
 static bool adopt(struct client *client)
 {
+    const struct session_list *prepared = &client->follow->probe.prepared;
     struct session_list found = {0};
     struct session_profile *has = NULL, *wants = NULL;
-    bool ok = find_settings(client, &found) && session_profile_create(&found, &has) &&
-              add_startup(client, &found) && session_profile_create(&found, &wants) &&
+    bool ok = find_settings(client, &found) &&
+              session_profile_create(&found, left_prepared(client), &has) &&
+              add_startup(client, &found) && session_profile_create(&found, prepared, &wants) &&
               reset_tracked(client);
     if (ok) {
         server_set_profile(client->server, has);
         session_profile_release(client->profile);
         client->profile = session_profile_acquire(wants);
+        client->prepared_touches = prepared_touches(client);
     }
     session_profile_release(has);
     session_profile_release(wants);
@@ -287,6 +307,8 @@ static uint32_t dirt_of(const struct client *client, uint32_t pins)
 {
     uint32_t left = client->touched | client->server->dirt;
     uint32_t dirt = pins | (left & (SESSION_LISTEN | SESSION_APPLIED));
+    if (client->server->borrowed_count > 0 && client->follow->probe.prepared.count > 0)
+        dirt |= SESSION_PREPARE;
     if (left & SESSION_UNKNOWN || client->names_are_lost)
         dirt |= pins ? SESSION_UNKNOWN : SESSION_SETTINGS;
     return dirt;

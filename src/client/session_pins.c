@@ -75,7 +75,7 @@ static void say_refusal(struct client *client, bool is_whole_unit)
     error_set(&error, SQLSTATE_LIMIT_EXCEEDED,
               "this statement needs a server of its own, and no more of the pool may be kept "
               "(pin_limit)");
-    error_hint(&error, "Temporary tables, advisory locks of a session, PREPARE and the like keep "
+    error_hint(&error, "Temporary tables, advisory locks of a session and the like keep "
                        "their server until they are gone. Use a pool in session mode, or a higher "
                        "pin_limit.");
     build_error(&out, "ERROR", &error);

@@ -109,7 +109,7 @@ static struct startup_finding *remember(struct client *client)
         ok = session_list_set(i < client->login->startup.count ? &others : &finding->tracked,
                               tried->items[i].name, tried->items[i].value);
     }
-    ok = ok && session_profile_create(&others, &finding->profile);
+    ok = ok && session_profile_create(&others, NULL, &finding->profile);
     session_list_finish(&others);
     if (!ok) {
         if (finding)

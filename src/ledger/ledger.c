@@ -228,10 +228,12 @@ static enum ledger_verdict match_error(struct ledger *ledger)
     /* A Parse that the pooler put in front of a Bind failed: its error is the Bind's. */
     enum ledger_verdict verdict =
         is_ours || may_fail || head->action == LEDGER_LEFT ? LEDGER_TO_NOBODY : LEDGER_TO_CLIENT;
-    if (is_ours)
+    if (is_ours && !may_fail)
         ledger->error_in_swallowed = true;
-    if (head->kind == LEDGER_QUERY)
+    if (head->kind == LEDGER_QUERY) {
         ledger->doubtful_syncs = 0;
+        ledger->failed_quietly = ledger->failed_quietly || may_fail;
+    }
     if (ends_in_ready(head->kind))
         return verdict;
     if (head->unnamed != 0) /* dropped, unless the message itself was not well-formed */

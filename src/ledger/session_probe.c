@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ledger/session_prepared.h"
 #include "wire/answer.h"
 #include "wire/build.h"
 
@@ -47,8 +48,9 @@ static const struct probe_statement statements[] = {
      "pg_catalog.pg_my_temp_schema()) "
      "UNION ALL SELECT 'p', 'c', NULL WHERE EXISTS (SELECT FROM pg_catalog.pg_cursor() WHERE "
      "is_holdable) "
-     "UNION ALL SELECT 'p', 'q', NULL WHERE EXISTS (SELECT FROM "
-     "pg_catalog.pg_prepared_statement() WHERE from_sql) "
+     "UNION ALL SELECT 'q', name, CASE WHEN pg_catalog.octet_length(statement) "
+     "OPERATOR(pg_catalog.<=) 8192 THEN statement END FROM pg_catalog.pg_prepared_statement() "
+     "WHERE from_sql "
      "UNION ALL SELECT 'u', SESSION_USER::pg_catalog.text, pg_catalog.current_setting('role')",
      0, false},
     {"PGBOUNCER_probe_end", "COMMIT", 0, false},
@@ -149,6 +151,7 @@ _Static_assert(4 * STATEMENT_COUNT + 2 <= SESSION_PROBE_ENTRIES, "all entries ha
 void session_probe_finish(struct session_probe *probe)
 {
     session_list_finish(&probe->settings);
+    session_list_finish(&probe->prepared);
     *probe = (struct session_probe){0};
 }
 
@@ -194,12 +197,20 @@ static uint32_t kind_of(uint8_t letter)
         return SESSION_TEMP;
     case 'c':
         return SESSION_CURSOR;
-    case 'q':
-        return SESSION_PREPARE;
     default:
         return 0;
     }
 }
+
+/* One that no other server can be brought to pins its client to this one. */
+static void take_prepared(struct session_probe *probe, struct span body)
+{
+    char name[SESSION_NAME_MAX + 1], shown[SESSION_VALUE_MAX + 1];
+    if (!column_text(body, 1, name, sizeof(name)) || !column_text(body, 2, shown, sizeof(shown)) ||
+        !session_prepared_add(&probe->prepared, name, shown))
+        probe->pins |= SESSION_PREPARE;
+}
+_Static_assert(SESSION_VALUE_MAX == 8192, "as the statement says");
 
 void session_probe_row(struct session_probe *probe, const struct parameter_names *names,
                        struct span body)
@@ -219,6 +230,9 @@ void session_probe_row(struct session_probe *probe, const struct parameter_names
     case 'p':
         ok = column_text(body, 1, what, sizeof(what));
         probe->pins |= kind_of((uint8_t)what[0]);
+        break;
+    case 'q':
+        take_prepared(probe, body);
         break;
     case 'u':
         ok = column_text(body, 1, probe->user, sizeof(probe->user)) &&

@@ -245,15 +245,14 @@ static void note_setting(struct scan *scan, const char *name)
 }
 
 /* The name in front, perhaps with dots: the token behind it is read. */
-static void take_setting_name(struct scan *scan)
+static void read_setting_name(struct scan *scan, char name[SESSION_TARGET_SIZE])
 {
-    char name[2 * SESSION_NAME_SIZE];
     size_t size = 0;
     for (;;) {
         if (scan->token != TOKEN_WORD && scan->token != TOKEN_QUOTED)
             break;
         size_t part = strlen(scan->word);
-        if (size + part + 2 > sizeof(name)) {
+        if (size + part + 2 > SESSION_TARGET_SIZE) {
             scan->mask |= SESSION_UNKNOWN;
             break;
         }
@@ -266,6 +265,12 @@ static void take_setting_name(struct scan *scan)
         next_token(scan);
     }
     name[size] = '\0';
+}
+
+static void take_setting_name(struct scan *scan)
+{
+    char name[SESSION_TARGET_SIZE];
+    read_setting_name(scan, name);
     note_setting(scan, name);
 }
 
@@ -352,17 +357,16 @@ static void take_prepare(struct scan *scan)
         scan->mask |= SESSION_PREPARE;
 }
 
-/* What a first word says by itself. EXECUTE runs a text that was seen at its PREPARE, perhaps long
- * ago. */
+/* What a first word says by itself. */
 static uint32_t mask_of_first_word(const char *word)
 {
     static const struct {
         const char *word;
         uint32_t mask;
     } masks[] = {
-        {"deallocate", SESSION_PREPARE}, {"execute", SESSION_SETTINGS}, {"listen", SESSION_LISTEN},
-        {"unlisten", SESSION_LISTEN},    {"load", SESSION_LOAD},        {"do", SESSION_DOUBT},
-        {"call", SESSION_DOUBT},         {"drop", SESSION_ENDING},      {"close", SESSION_ENDING},
+        {"deallocate", SESSION_PREPARE}, {"listen", SESSION_LISTEN}, {"unlisten", SESSION_LISTEN},
+        {"load", SESSION_LOAD},          {"do", SESSION_DOUBT},      {"call", SESSION_DOUBT},
+        {"drop", SESSION_ENDING},        {"close", SESSION_ENDING},
     };
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
         if (strcmp(word, masks[i].word) == 0)
@@ -442,6 +446,8 @@ static void take_name(struct scan *scan)
     }
     if (is_one_of(word, sequence))
         scan->mask |= SESSION_SEQUENCE;
+    else if (strcmp(word, "execute") == 0)
+        scan->mask |= SESSION_EXECUTES;
     else if (strncmp(word, "pg_temp", 7) == 0)
         scan->mask |= SESSION_TEMP;
     else if (strstr(word, "advisory") && !strstr(word, "_xact"))
@@ -474,6 +480,70 @@ uint32_t session_scan_names(const char *text, size_t size, struct session_names 
         read_statement(&scan);
     } while (scan.token != TOKEN_END);
     return scan.mask;
+}
+
+/* Behind SET or RESET. */
+static void read_target(struct scan *scan, struct session_target *target)
+{
+    if (is_word(scan, "local") || is_word(scan, "transaction") || is_word(scan, "constraints"))
+        return;
+    target->kind = SESSION_TARGET_NAME;
+    if (is_word(scan, "session")) {
+        next_token(scan);
+        if (is_word(scan, "authorization")) {
+            strcpy(target->name, "session_authorization");
+            return;
+        }
+    }
+    read_setting_name(scan, target->name);
+}
+
+void session_scan_target(const char *text, size_t size, struct session_target *target)
+{
+    struct scan scan = {.at = text, .end = text + size};
+    *target = (struct session_target){.kind = SESSION_TARGET_NOTHING};
+    do
+        next_token(&scan);
+    while (is_sign(&scan, ';'));
+    bool resets = is_word(&scan, "reset"), discards = is_word(&scan, "discard");
+    if (!resets && !discards && !is_word(&scan, "set"))
+        return;
+    target->is_reset = resets;
+    next_token(&scan);
+    if (resets && is_word(&scan, "all"))
+        target->kind = SESSION_TARGET_SETTINGS;
+    else if (discards)
+        target->kind = is_word(&scan, "all") ? SESSION_TARGET_EVERYTHING : SESSION_TARGET_NOTHING;
+    else
+        read_target(&scan, target);
+}
+
+bool session_find_prepare(const char *text, size_t size, const char *name,
+                          struct session_piece *piece)
+{
+    struct scan scan = {.at = text, .end = text + size};
+    int statements = 0, found = 0;
+    do {
+        skip_space(&scan);
+        const char *start = scan.at;
+        next_token(&scan);
+        statements += !is_statement_end(&scan);
+        bool is_prepare = is_word(&scan, "prepare");
+        if (is_prepare)
+            next_token(&scan);
+        bool is_name = scan.token == TOKEN_WORD || scan.token == TOKEN_QUOTED;
+        is_prepare = is_prepare && is_name && strcmp(scan.word, name) == 0;
+        while (!is_statement_end(&scan))
+            next_token(&scan);
+        if (is_prepare) {
+            const char *end = scan.token == TOKEN_END ? scan.at : scan.at - 1;
+            *piece = (struct session_piece){(size_t)(start - text), (size_t)(end - start)};
+            found++;
+        }
+    } while (scan.token != TOKEN_END);
+    if (found == 1 && statements == 1)
+        *piece = (struct session_piece){0, size};
+    return found == 1 && scan.mask == 0;
 }
 
 /* -- the short way ------------------------------------------------------------------------------

@@ -34,19 +34,18 @@ static struct session_setting *find(const struct session_list *list, const char 
     return NULL;
 }
 
-static struct session_setting *add(struct session_list *list, const char *name)
+/* Takes the name over, which may be NULL: no memory. */
+static struct session_setting *add(struct session_list *list, char *name)
 {
-    if (list->count == SESSION_SETTINGS_MAX)
+    struct session_setting *items = NULL;
+    if (name && list->count < SESSION_SETTINGS_MAX)
+        items = memory_resize_array(list->items, (size_t)list->count + 1, sizeof(*items));
+    if (!items) {
+        memory_free(name);
         return NULL;
-    struct session_setting *items =
-        memory_resize_array(list->items, (size_t)list->count + 1, sizeof(*items));
-    if (!items)
-        return NULL;
+    }
     list->items = items;
-    char *copy = lower_copy(name);
-    if (!copy)
-        return NULL;
-    items[list->count] = (struct session_setting){.name = copy};
+    items[list->count] = (struct session_setting){.name = name};
     return &items[list->count++];
 }
 
@@ -58,11 +57,25 @@ bool session_list_set(struct session_list *list, const char *name, const char *v
     if (!copy)
         return false;
     struct session_setting *setting = find(list, name);
-    if (!setting && !(setting = add(list, name))) {
+    if (!setting && !(setting = add(list, lower_copy(name)))) {
         memory_free(copy);
         return false;
     }
     free_text(setting->value);
+    setting->value = copy;
+    return true;
+}
+
+bool session_list_append(struct session_list *list, const char *name, const char *value)
+{
+    if (strlen(name) > SESSION_NAME_MAX || strlen(value) > SESSION_VALUE_MAX)
+        return false;
+    char *copy = memory_strdup(value);
+    struct session_setting *setting = copy ? add(list, memory_strdup(name)) : NULL;
+    if (!setting) {
+        memory_free(copy);
+        return false;
+    }
     setting->value = copy;
     return true;
 }
@@ -136,27 +149,50 @@ static const char *put_text(char **at, const char *text)
     return copy;
 }
 
-/* The hash is a sum, so that the order does not matter. */
-bool session_profile_create(const struct session_list *list, struct session_profile **profile)
+static void put_item(struct session_profile *made, int at, const struct session_setting *from,
+                     char **text)
 {
+    made->items[at].name = put_text(text, from->name);
+    made->items[at].value = put_text(text, from->value);
+}
+
+/* Hashes are sums, so that the order does not matter. */
+static void note_setting(struct session_profile *made, const struct session_setting *from)
+{
+    uint64_t hash = hash_of(from);
+    made->settings_hash += hash;
+    made->statement_hash += is_one_of(from->name, limits) ? 0 : hash;
+    made->disturbs = made->disturbs || disturbs(from);
+}
+
+/* A statement is no setting of the same name. */
+#define PREPARED_FACTOR UINT64_C(0x9e3779b97f4a7c15)
+
+bool session_profile_create(const struct session_list *list, const struct session_list *prepared,
+                            struct session_profile **profile)
+{
+    static const struct session_list none = {0};
+    prepared = prepared ? prepared : &none;
     *profile = NULL;
-    if (list->count == 0)
+    int count = list->count + prepared->count;
+    if (count == 0)
         return true;
-    size_t items = (size_t)list->count * sizeof(struct session_setting);
-    struct session_profile *made = memory_zalloc(sizeof(*made) + items + text_size(list));
+    size_t items = (size_t)count * sizeof(struct session_setting);
+    struct session_profile *made =
+        memory_zalloc(sizeof(*made) + items + text_size(list) + text_size(prepared));
     if (!made)
         return false;
     char *at = (char *)made->items + items;
     atomic_init(&made->references, 1);
-    made->count = list->count;
-    for (int i = 0; i < list->count; i++) {
-        const struct session_setting *from = &list->items[i];
-        uint64_t hash = hash_of(from);
-        made->items[i].name = put_text(&at, from->name);
-        made->items[i].value = put_text(&at, from->value);
-        made->hash += hash;
-        made->statement_hash += is_one_of(from->name, limits) ? 0 : hash;
-        made->disturbs = made->disturbs || disturbs(from);
+    for (; made->count < list->count; made->count++) {
+        put_item(made, made->count, &list->items[made->count], &at);
+        note_setting(made, &list->items[made->count]);
+    }
+    made->hash = made->settings_hash;
+    for (; made->prepared_count < prepared->count; made->prepared_count++) {
+        const struct session_setting *from = &prepared->items[made->prepared_count];
+        put_item(made, made->count + made->prepared_count, from, &at);
+        made->hash += PREPARED_FACTOR * hash_of(from);
     }
     made->hash |= 1;
     *profile = made;

@@ -528,3 +528,14 @@ struct statement_delta *statement_delta_disown(struct statement_delta *delta,
     delta->counts_for_client = false;
     return delta;
 }
+
+struct statement_delta *statement_delta_part(struct statement_delta *delta,
+                                             struct client_statements *client,
+                                             struct statement_table *table)
+{
+    if (delta->name || delta->counts_for_client)
+        client->unsettled -= delta->kind != DELTA_CALLED;
+    if (delta->name && delta->kind != DELTA_CALLED)
+        undo_on_client(delta, client, table);
+    return statement_delta_disown(delta, table);
+}

@@ -52,10 +52,12 @@ static bool put_queries(struct server *server, uint32_t dirt)
 /* A profile is known as a whole, or not at all. */
 static uint32_t with_profile(struct server *server, uint32_t dirt)
 {
-    if (!(dirt & (SESSION_SETTINGS | SESSION_ROLE | SESSION_APPLIED)))
+    if (!(dirt & (SESSION_SETTINGS | SESSION_ROLE | SESSION_PREPARE | SESSION_APPLIED)))
         return dirt;
     if (server->profile)
         dirt |= SESSION_APPLIED;
+    if (server->profile && server->profile->prepared_count > 0)
+        dirt |= SESSION_PREPARE;
     server_set_profile(server, NULL);
     return dirt;
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from peer import SYNC, Peer, bind, execute, extended, parse, query
+from peer import SYNC, Peer, bind, close_statement, execute, extended, message, parse, query
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,13 +85,26 @@ SCRIPTS = {
     "lock": ["select pg_advisory_lock(11)", "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
              "select pg_advisory_unlock(11)", "select pg_advisory_unlock(11)"],
     "prepare": ["prepare mine (int) as select $1 + 1", "execute mine (1)", "deallocate mine", "execute mine (1)"],
+    "prepare in a transaction": ["begin", "prepare mine as select 1", "rollback", "execute mine", "begin", "deallocate mine", "rollback",
+                                 "execute mine"],
+    "prepare several": ["prepare a as select 1; select 2; prepare b(text) as select $1 || ';' -- b", "execute a", "execute b('x')",
+                        "deallocate a", "execute a", "execute b('y')", "deallocate all", "execute b('z')"],
+    "prepare of one name": ["prepare \"Mine\" as select 1", "prepare mine as select 2", "prepare mine as select 3", "execute \"Mine\"",
+                            "execute mine", "deallocate mine", "prepare mine as select 4", "execute mine", "discard all", "execute mine"],
+    "prepare what touches": ["prepare mine(text) as select set_config('work_mem', $1, false)", "select 1", "execute mine('7MB')", WORK,
+                             "explain (analyze, timing off, summary off, costs off) execute mine('8MB')", WORK, "prepare lock as select pg_advisory_lock(12)", "execute lock",
+                             "select pg_advisory_unlock(12)", "select pg_advisory_unlock(12)"],
+    "prepare shown": ["prepare mine (int) as select $1 + 1", "select name, statement, parameter_types, from_sql from pg_prepared_statements"
+                      " where from_sql", "deallocate prepare mine", "select count(*) from pg_prepared_statements where from_sql"],
+    "prepare with settings": ["set role bob", "prepare mine as select current_user", "set work_mem = '7MB'", "execute mine", "reset role",
+                              "execute mine", WORK],
     "sequence": ["select currval('counted')", "select nextval('counted') - nextval('counted')", "select currval('counted') - lastval()",
                  "discard sequences", "select currval('counted')"],
     "load": ["load 'plpgsql'", "select 1"],
     "session authorization": ["set session authorization alice", "select session_user, current_user",
                               "set session authorization default", "select session_user"],
 }
-DISTURBANCE = ["set work_mem = '99MB'; set app.tenant = 'other'; set statement_timeout = '9s'", "set timezone = 'Europe/Rome'", "select 1",
+DISTURBANCE = ["prepare mine as select 'another'", "set work_mem = '99MB'; set app.tenant = 'other'; set statement_timeout = '9s'", "set timezone = 'Europe/Rome'", "select 1",
                "reset all"]
 
 
@@ -176,7 +189,7 @@ PINS = {
     "temporary table": ("create temp table mine (n int)", "drop table mine"),
     "cursor": ("begin; declare held cursor with hold for select 1; commit", "close held"),
     "advisory lock": ("select pg_advisory_lock(4711)", "select pg_advisory_unlock(4711)"),
-    "PREPARE": ("prepare mine as select 1", "deallocate mine"),
+    "PREPARE that means what it meant then": ("prepare mine as select 'now'::timestamptz", "deallocate mine"),
     "all of it": ("create temp table mine (n int); prepare mine as select 1; select pg_advisory_lock(4711)", "discard all"),
     "currval": ("select nextval('counted'), currval('counted')", "discard sequences"),
 }
@@ -194,6 +207,83 @@ def test_a_pinned_client_keeps_its_server_until_the_state_is_gone(pooler, kind):
     assert backend(one) == process
     assert not [answer for answer in one.ask(query(ends)) if answer.type == "E"]
     assert [answer.row for answer in other.read_until("Z") if answer.type == "D"] == [[process.encode()]]
+
+
+def prepared(peer):
+    return [answer.row for answer in peer.ask(query("select name, statement from pg_prepared_statements where from_sql order by 1"))
+            if answer.type == "D"]
+
+
+def test_what_sql_has_prepared_follows_its_client_and_nobody_else_sees_it(pooler):
+    under_test = pooler(default_pool_size=2, worker_threads=1)
+    one, other = under_test.peer(), under_test.peer()
+    one.ask(query("prepare mine as select 1"))
+    other.ask(query("prepare mine as select 2"))
+    for _ in range(3):
+        with under_test.peer() as third:
+            third.ask(query("begin"))  # takes a server: the two others share one
+            assert prepared(third) == []
+            assert third.error("execute mine")["C"] == "26000"
+            for peer, number in ((one, "1"), (other, "2"), (one, "1")):
+                assert peer.value("execute mine") == number
+                assert prepared(peer) == [[b"mine", f"prepare mine as select {number}".encode()]]
+    under_test.await_pool(sv_free=2)
+
+
+def test_a_prepared_statement_is_made_again_only_where_another_client_was(pooler):
+    under_test = pooler(default_pool_size=1)
+    one, other = under_test.peer(), under_test.peer()
+    one.ask(query("prepare mine as select prepare_time from pg_prepared_statements where name = 'mine'"))
+    made = one.value("execute mine")
+    assert one.value("execute mine") == made
+    other.ask(query("set work_mem = '7MB'"))
+    assert one.value("execute mine") > made
+
+
+def test_of_what_sql_has_prepared_protocol_messages_speak_too(pooler, cluster):
+    under_test = pooler(default_pool_size=1, max_prepared_statements=10)
+    script = [query("prepare mine (int) as select $1 + 1"), bind(b"4", statement="mine") + execute() + SYNC,
+              parse("select 2", "mine") + SYNC, query("execute mine(6)"), close_statement("mine") + SYNC, query("execute mine(6)"),
+              parse("select 3", "mine") + bind(statement="mine") + execute() + SYNC]
+
+    def play(peer, between=lambda: None):
+        said = []
+        for message in script:
+            between()
+            said.append(outcome(peer.ask(message)))
+        return said
+
+    with direct(cluster) as oracle, under_test.peer() as peer, under_test.peer() as other:
+        assert play(peer, lambda: other.ask(query("prepare mine as select 'another'"))) == play(oracle)
+
+
+def test_a_statement_that_cannot_be_made_again_does_not_harm_its_client(pooler, cluster):
+    cluster.run("drop table if exists passing; create table passing as select 1 as n; grant select on passing to public")
+    under_test = pooler(default_pool_size=1)
+    one, other = under_test.peer(), under_test.peer()
+    one.ask(query("prepare fine as select 2"))
+    one.ask(query("prepare mine as select n from passing"))
+    other.ask(query("select 1"))
+    cluster.run("drop table passing")
+    assert one.value("select 3") == "3"
+    assert one.value("execute fine") == "2"
+    assert one.error("execute mine")["C"] == "26000"
+    cluster.run("create table passing as select 4 as n; grant select on passing to public")
+    assert one.value("execute mine") == "4"
+    cluster.run("drop table passing")
+
+
+def test_more_than_can_follow_pins(pooler):
+    under_test = pooler(default_pool_size=1)
+    one = under_test.peer()
+    one.ask(query("; ".join(f"prepare mine{i} as select {i}" for i in range(65))))
+    with under_test.peer() as other:
+        other.send(query("select 1"))
+        under_test.await_pool(cl_waiting=1)
+        assert one.value("execute mine64") == "64"
+        one.ask(query("deallocate mine0"))
+        other.read_until("Z")
+    assert one.value("execute mine64") == "64"
 
 
 @pytest.mark.parametrize("kind", list(PINS))
@@ -273,3 +363,89 @@ def test_a_pinned_client_idles_no_longer_than_others(pooler):
     one.ask(query("create temp table mine (n int)"))
     assert one.read_to_end()[-1].fields["C"] == "57P01"
     under_test.await_pool(sv_free=1)
+
+
+# -- what it has set can no longer be applied
+
+
+@pytest.fixture
+def broken(pooler, cluster):
+    """A client whose role is gone, another one, and the process that both have used."""
+    cluster.run("drop role if exists passing; create role passing; grant passing to alice; drop table if exists noted;"
+                "create table noted (n int); grant all on noted to public")
+    under_test = pooler(default_pool_size=1, max_prepared_statements=10)
+    one, other = under_test.peer(application_name="one"), under_test.peer()
+    one.ask(query("set work_mem = '7MB'"))
+    one.ask(parse("select 1", "known") + SYNC)
+    one.ask(query("set role passing"))
+    process = backend(other)
+    cluster.run("drop role passing")
+    yield one, other, process
+    cluster.run("drop table noted")
+
+
+UNITS = {
+    "a query": query("insert into noted values (1)"),
+    "a batch": parse("insert into noted values (1)") + bind() + execute() + SYNC,
+    "a batch with a Flush": parse("insert into noted values (1)") + message("H") + bind() + execute() + SYNC,
+    "a named statement": bind(statement="known") + execute() + SYNC,
+    "a new name": parse("insert into noted values (1)", "new") + bind(statement="new") + execute() + SYNC,
+    "ROLLBACK in front": query("rollback; insert into noted values (1)"),
+    "COMMIT in front": query("/* now */ commit; insert into noted values (1)"),
+    "ROLLBACK in a batch": parse("rollback") + bind() + execute() + extended("insert into noted values (1)") + SYNC,
+    "COPY": query("copy noted from stdin") + message("d", b"1\n") + message("c"),
+    "a Sync": SYNC,
+    "a Close": close_statement("known") + SYNC,
+}
+
+
+@pytest.mark.parametrize("unit", list(UNITS))
+def test_settings_that_cannot_be_applied_are_the_answer_to_each_unit(broken, cluster, unit):
+    one, other, process = broken
+    for _ in range(2):
+        answers = one.ask(UNITS[unit])
+        if unit == "a Sync":
+            answers = answers[:-1] + one.ask(query("select 1")) if answers[0].type == "Z" else answers
+        assert [answer.type for answer in answers] == ["E", "Z"] and answers[-1].body == b"I"
+        assert answers[0].fields["C"] == "22023" and 'role "passing" does not exist' in answers[0].fields["M"]
+        assert backend(other) == process
+    assert cluster.run("select count(*) from noted") in ("0", [("0",)], [(0,)])
+
+
+def test_units_that_are_pipelined_behind_them_fail_each(broken):
+    one, other, process = broken
+    one.send(query("select 1") + extended("select 2") + SYNC + query("begin") + query("commit"))
+    assert "".join(answer.type for answer in one.read_until("Z", 4)) == "EZ" * 4
+    assert backend(other) == process
+
+
+WAYS_OUT = {
+    "reset role": ("7MB", "alice"),
+    "set role none": ("7MB", "alice"),
+    "set session role to bob": ("7MB", "bob"),
+    "discard all": ("4MB", "alice"),
+}
+
+
+@pytest.mark.parametrize("text", list(WAYS_OUT))
+@pytest.mark.parametrize("way", ["simple", "extended"])
+def test_what_cannot_be_applied_is_reset_or_set_anew(broken, text, way):
+    one, other, process = broken
+    assert one.error("reset all")["C"] == "22023"  # leaves the role
+    assert one.error("set work_mem = '7MB'")["C"] == "22023"
+    assert one.error("select 1")["C"] == "22023"
+    assert not [answer.fields for answer in one.ask(query(text) if way == "simple" else extended(text) + SYNC) if answer.type == "E"]
+    other.ask(query("select 1"))
+    memory, user = WAYS_OUT[text]
+    assert one.value(WORK) == memory and one.value("select current_user") == user
+    assert [answer.row for answer in one.ask(bind(statement="known") + execute() + SYNC) if answer.type == "D"] in ([[b"1"]], [])
+    assert backend(other) == process
+
+
+def test_the_role_that_was_dropped_may_come_back(broken, cluster):
+    one, other, _ = broken
+    assert one.error("select 1")["C"] == "22023"
+    cluster.run("create role passing; grant passing to alice")
+    assert one.value("select current_user") == "passing" and one.value(WORK) == "7MB"
+    one.ask(query("reset role"))
+    cluster.run("drop role passing")

@@ -78,7 +78,10 @@ static const struct {
     {"SELECT U&\"set\\005fconfig\"('a', 'b', false)", SESSION_DOUBT},
     {"PREPARE a AS SELECT 1", SESSION_PREPARE},
     {"DEALLOCATE a", SESSION_PREPARE},
-    {"EXECUTE a(1)", SESSION_SETTINGS},
+    {"EXECUTE a(1)", SESSION_EXECUTES},
+    {"EXPLAIN ANALYZE EXECUTE a(1)", SESSION_EXECUTES},
+    {"CREATE TABLE t AS EXECUTE a(1)", SESSION_EXECUTES},
+    {"PREPARE a AS SELECT pg_advisory_lock(1)", SESSION_PREPARE | SESSION_ADVISORY},
     {"LISTEN a", SESSION_LISTEN},
     {"UNLISTEN *", SESSION_LISTEN},
     {"BEGIN; LISTEN a", SESSION_LISTEN},
@@ -150,6 +153,62 @@ START_TEST(a_suspicious_text_over_the_limit_is_in_doubt)
 }
 END_TEST
 
+static const struct {
+    const char *text, *name, *piece; /* NULL: not exactly one */
+} prepares[] = {
+    {" prepare a as select 1; -- x", "a", " prepare a as select 1; -- x"},
+    {"select 1; PREPARE a (int) AS select ';' ; select 2", "a", "PREPARE a (int) AS select ';' "},
+    {"prepare A as select 1; prepare \"A\" as select 2", "A", "prepare \"A\" as select 2"},
+    {"prepare a as select $$;$$; prepare b as select 2", "a", "prepare a as select $$;$$"},
+    {"prepare a as select 1; deallocate a; prepare a as select 2", "a", NULL},
+    {"prepare b as select 1", "a", NULL},
+    {"select 'prepare a as select 1'", "a", NULL},
+    {"prepare a as select 'it\\'; prepare b as select 1 --'", "a", NULL},
+};
+
+START_TEST(the_prepare_of_a_name_is_found)
+{
+    struct session_piece piece;
+    const char *text = prepares[_i].text, *expected = prepares[_i].piece;
+    bool is_found = session_find_prepare(text, strlen(text), prepares[_i].name, &piece);
+    ck_assert_int_eq(is_found, expected != NULL);
+    if (!expected)
+        return;
+    ck_assert_uint_eq(piece.size, strlen(expected));
+    ck_assert_int_eq(memcmp(text + piece.at, expected, piece.size), 0);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    int kind;
+    bool is_reset;
+    const char *name;
+} targets[] = {
+    {"/* x */; SET Work_Mem = 1", SESSION_TARGET_NAME, false, "work_mem"},
+    {"SET SESSION app.\"Tenant\" TO 'x'", SESSION_TARGET_NAME, false, "app.tenant"},
+    {"SET SESSION AUTHORIZATION a", SESSION_TARGET_NAME, false, "session_authorization"},
+    {"SET ROLE a", SESSION_TARGET_NAME, false, "role"},
+    {"RESET ROLE", SESSION_TARGET_NAME, true, "role"},
+    {"RESET SESSION AUTHORIZATION", SESSION_TARGET_NAME, true, "session_authorization"},
+    {"RESET ALL", SESSION_TARGET_SETTINGS, true, ""},
+    {"DISCARD ALL", SESSION_TARGET_EVERYTHING, false, ""},
+    {"DISCARD TEMP", SESSION_TARGET_NOTHING, false, ""},
+    {"SET LOCAL work_mem = 1", SESSION_TARGET_NOTHING, false, ""},
+    {"SET TRANSACTION READ ONLY", SESSION_TARGET_NOTHING, false, ""},
+    {"SELECT 1; SET ROLE a", SESSION_TARGET_NOTHING, false, ""},
+};
+
+START_TEST(what_a_text_begins_with_setting_is_told)
+{
+    struct session_target target;
+    session_scan_target(targets[_i].text, strlen(targets[_i].text), &target);
+    ck_assert_int_eq((int)target.kind, targets[_i].kind);
+    ck_assert_int_eq(target.is_reset, targets[_i].is_reset);
+    ck_assert_str_eq(target.name, targets[_i].name);
+}
+END_TEST
+
 Suite *suite_ledger_session_scan(void)
 {
     Suite *suite = suite_create("ledger/session_scan");
@@ -159,6 +218,10 @@ Suite *suite_ledger_session_scan(void)
                         (int)(sizeof(touching) / sizeof(touching[0])));
     tcase_add_loop_test(tests, a_name_is_seen_at_every_place, 0, 40);
     tcase_add_test(tests, names_of_custom_settings_are_told);
+    tcase_add_loop_test(tests, the_prepare_of_a_name_is_found, 0,
+                        (int)(sizeof(prepares) / sizeof(prepares[0])));
+    tcase_add_loop_test(tests, what_a_text_begins_with_setting_is_told, 0,
+                        (int)(sizeof(targets) / sizeof(targets[0])));
     tcase_add_test(tests, a_suspicious_text_over_the_limit_is_in_doubt);
     suite_add_tcase(suite, tests);
     return suite;

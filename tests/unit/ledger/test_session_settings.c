@@ -28,7 +28,7 @@ static struct session_profile *profile(const char *name, const char *value)
 {
     struct session_profile *made;
     ck_assert(session_list_set(&list, name, value));
-    ck_assert(session_profile_create(&list, &made));
+    ck_assert(session_profile_create(&list, NULL, &made));
     return made;
 }
 
@@ -67,7 +67,7 @@ END_TEST
 
 START_TEST(an_empty_list_is_no_profile)
 {
-    ck_assert(session_profile_create(&list, &one));
+    ck_assert(session_profile_create(&list, NULL, &one));
     ck_assert_ptr_null(one);
     ck_assert_uint_eq(session_profile_hash(one), 0);
 }
