@@ -118,6 +118,7 @@ bool settings_text(const struct settings *settings, const struct config_option *
  * so. */
 int pool_mode_find(const char *name);
 int session_state_find(const char *name);
+const char *session_state_name(int state); /* a literal */
 int load_balance_hosts_find(const char *name);
 int tls_mode_find(const char *name);
 int auth_type_find(const char *name);

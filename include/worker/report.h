@@ -42,6 +42,13 @@ struct report_connection {
     char application_name[64];
     int prepared_statements;
     uint64_t id;
+    /* Of a client's session (SHOW SESSIONS). */
+    const char *session_state; /* literal: session_state, or "session" in that mode */
+    int followed_settings, followed_statements; /* what other servers can be brought to */
+    char pins[256];                             /* why it keeps its server; "": it does not */
+    int64_t pinned_since;                       /* realtime seconds; 0: it is not */
+    uint64_t server_id;                         /* 0: none */
+    int server_pid;
     /* Of the socket (SHOW SOCKETS, FDS). */
     bool is_listener;
     int fd, link_fd;

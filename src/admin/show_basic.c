@@ -292,6 +292,7 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tSHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE"
                  "\n\tSHOW DNS_HOSTS|DNS_ZONES"
                  "\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
+                 "\n\tSHOW SESSIONS"
                  "\n\tSHOW WHY <client_id>"
                  "\n\tSHOW ERRORS|WORKERS|HISTOGRAMS|LISTENERS"
                  "\n\tRELOAD"

@@ -1,4 +1,4 @@
-/* pgweir's own tables: SHOW WHY id, ERRORS, WORKERS, HISTOGRAMS. */
+/* pgweir's own tables: SHOW WHY id, SESSIONS, ERRORS, WORKERS, HISTOGRAMS. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -180,6 +180,55 @@ static void ask_why(struct console_session *session, const struct command *comma
     console_go_on(session);
 }
 
+/* -- SHOW SESSIONS
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static void put_session(struct bytes *out, const struct report_connection *client)
+{
+    bool is_pinned = client->pinned_since > 0;
+    cell_unsigned(out, client->id);
+    cell_text(out, client->database);
+    cell_text(out, client->user);
+    cell_text(out, client->application_name);
+    cell_text(out, client->state);
+    cell_text(out, client->session_state);
+    cell_int(out, client->followed_settings + client->followed_statements);
+    cell_int(out, client->followed_settings);
+    cell_int(out, client->followed_statements);
+    cell_text(out, is_pinned ? "yes" : "no");
+    cell_text(out, is_pinned ? client->pins : NULL);
+    cell_time(out, client->pinned_since);
+    if (client->server_id == 0) {
+        cell_text(out, NULL);
+        cell_text(out, NULL);
+        return;
+    }
+    cell_unsigned(out, client->server_id);
+    cell_int(out, client->server_pid);
+}
+
+static void write_sessions(struct console_session *session, const struct report *report,
+                           struct bytes *out)
+{
+    static const struct column columns[] = {
+        COLUMN_BIGINT("client_id"),      COLUMN_TEXT("database"), COLUMN_TEXT("user"),
+        COLUMN_TEXT("application_name"), COLUMN_TEXT("state"),    COLUMN_TEXT("session_state"),
+        COLUMN_INT("replayable"),        COLUMN_INT("settings"),  COLUMN_INT("statements"),
+        COLUMN_TEXT("pinned"),           COLUMN_TEXT("reason"),   COLUMN_TEXT("pinned_since"),
+        COLUMN_BIGINT("server_id"),      COLUMN_INT("server_pid")};
+    (void)session;
+    build_row_description(out, columns, COLUMN_COUNT(columns));
+    for (size_t i = 0; i < report->count; i++) {
+        const struct report_connection *client = &report->connections[i];
+        if (!client->session_state) /* a session of the console */
+            continue;
+        size_t row = data_row_begin(out, COLUMN_COUNT(columns));
+        put_session(out, client);
+        data_row_end(out, row);
+    }
+}
+
 /* -- SHOW ERRORS
  * -------------------------------------------------------------------------------------------------------------
  */
@@ -322,6 +371,7 @@ static void write_histograms(struct console_session *session, const struct repor
 
 const struct show show_own[] = {
     {.word = "WHY", .ask = ask_why, .write = write_why},
+    {.word = "SESSIONS", .needs_report = true, .kind = REPORT_CLIENTS, .write = write_sessions},
     {.word = "ERRORS", .needs_report = true, .kind = REPORT_ERRORS, .write = write_errors},
     {.word = "WORKERS", .needs_report = true, .kind = REPORT_WORKERS, .write = write_workers},
     {.word = "HISTOGRAMS", .needs_report = true, .kind = REPORT_STATS, .write = write_histograms},

@@ -57,6 +57,19 @@ static const struct {
     {SESSION_SEQUENCE, "the last values of sequences"},
 };
 
+void session_describe(uint32_t mask, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && used < size; i++)
+        if (mask & kinds[i].kind)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "",
+                                     kinds[i].name);
+    if (mask & SESSION_UNKNOWN && used < size)
+        snprintf(text + used, size - used, "%swhat DO or CALL may have done (follow_unknown)",
+                 used > 0 ? ", " : "");
+}
+
 static bool tell(struct client *client, const char *name)
 {
     bool follows = client->effective.session_state == SESSION_STATE_FOLLOW;

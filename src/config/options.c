@@ -85,6 +85,11 @@ static int find_name(const char *const *names, const char *name)
     return -1;
 }
 
+const char *session_state_name(int state)
+{
+    return session_state_names[state];
+}
+
 int session_state_find(const char *name)
 {
     return find_name(session_state_names, name);

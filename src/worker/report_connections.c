@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "config/options.h"
 #include "report_private.h"
 #include "worker_private.h"
 
@@ -66,6 +67,21 @@ static void put_settings(struct report_connection *row, const struct parameter_n
     }
 }
 
+/* What of its session other servers can be brought to, and what keeps it on this one. */
+static void put_session(struct report_connection *row, const struct client *client)
+{
+    const struct session_profile *profile = client->profile;
+    row->session_state = client->is_session_mode && client->server
+                             ? "session"
+                             : session_state_name((int)client->effective.session_state);
+    row->followed_settings = client->wanted.count + (profile ? profile->count : 0);
+    row->followed_statements = profile ? profile->prepared_count : 0;
+    session_describe(client->pins, row->pins, sizeof(row->pins));
+    row->pinned_since = client->pins ? realtime_of(client->pinned_since) : 0;
+    row->server_id = client->server ? client->server->id : 0;
+    row->server_pid = client->server ? (int)client->server->process : 0;
+}
+
 static void put_client(struct report_part *part, const struct client *client, bool with_logins)
 {
     struct worker *worker = part->worker;
@@ -102,6 +118,8 @@ static void put_client(struct report_part *part, const struct client *client, bo
     row->link_fd = client->server ? client->server->stream.fd : 0;
     put_socket(row, &client->stream, client->pass);
     put_settings(row, names, &client->wanted);
+    if (client->pool)
+        put_session(row, client);
 }
 
 static void put_server(struct report_part *part, const struct server *server)

@@ -1,4 +1,4 @@
-"""pgweir's own tables on the console: SHOW WHY, ERRORS, WORKERS, HISTOGRAMS."""
+"""pgweir's own tables on the console: SHOW WHY, SESSIONS, ERRORS, WORKERS, HISTOGRAMS."""
 
 import contextlib
 import threading
@@ -140,6 +140,53 @@ def test_they_go_over_the_extended_protocol_too(pooler):
     under_test = pooler()
     with under_test.peer() as peer, under_test.connect("admin", "pgbouncer") as connection:
         peer.value("select 1")
-        for command in ("SHOW ERRORS", "SHOW WORKERS", "SHOW HISTOGRAMS", f"SHOW WHY {under_test.show('CLIENTS', database='app')[0]['id']}"):
+        for command in ("SHOW SESSIONS", "SHOW ERRORS", "SHOW WORKERS", "SHOW HISTOGRAMS", f"SHOW WHY {under_test.show('CLIENTS', database='app')[0]['id']}"):
             cursor = connection.cursor(binary=True).execute(command)
             assert cursor.description and (cursor.fetchall() or command == "SHOW ERRORS")
+
+
+def session_of(under_test, name):
+    """Found by its id: DISCARD ALL takes an application_name away for a moment."""
+    numbers = vars(under_test).setdefault("numbers", {})
+    if name not in numbers:
+        numbers[name] = str(number_of(under_test, name))
+    return next(row for row in under_test.show("SESSIONS") if row["client_id"] == numbers[name])
+
+
+def test_sessions(pooler, worker_threads):
+    under_test = pooler(worker_threads=worker_threads)
+    with under_test.peer(application_name="idle"), under_test.peer(application_name="busy", work_mem="8MB") as busy:
+        idle = session_of(under_test, "idle")
+        assert list(idle) == ["client_id", "database", "user", "application_name", "state", "session_state", "replayable", "settings", "statements",
+                              "pinned", "reason", "pinned_since", "server_id", "server_pid"]
+        clients = {row["application_name"]: row["id"] for row in under_test.show("CLIENTS")}
+        assert idle["client_id"] == clients["idle"] and session_of(under_test, "busy")["client_id"] == clients["busy"]
+        assert (idle["database"], idle["user"], idle["state"], idle["session_state"]) == ("app", "alice", "idle", "follow")
+        told = int(idle["settings"])  # those that servers report
+        assert (int(idle["replayable"]), idle["statements"]) == (told, "0")
+        assert int(session_of(under_test, "busy")["settings"]) == told + 1
+        assert idle["pinned"] == "no" and not any(idle[column] for column in ("reason", "pinned_since", "server_id", "server_pid"))
+        busy.ask(query("set app.tenant = '7'"))
+        busy.ask(query("prepare mine as select 1"))
+        process = busy.value("begin; select pg_backend_pid()")
+        row = session_of(under_test, "busy")
+        assert (row["state"], int(row["settings"]), row["statements"], int(row["replayable"])) == ("active", told + 2, "1", told + 3)
+        assert (row["pinned"], row["reason"], row["server_pid"]) == ("no", None, process)
+        busy.ask(query("commit; create temp table mine (n int); select pg_advisory_lock(77)"))
+        await_that(lambda: session_of(under_test, "busy")["pinned"] == "yes")
+        row = session_of(under_test, "busy")
+        assert row["reason"] == "temporary objects, session-level advisory locks" and row["state"] == "active"
+        assert row["pinned_since"].startswith("20") and row["server_pid"] == process
+        assert row["server_id"] in [server["id"] for server in under_test.show("SERVERS")]
+        busy.ask(query("discard all"))
+        await_that(lambda: session_of(under_test, "busy")["pinned"] == "no")
+        row = session_of(under_test, "busy")
+        assert (row["server_id"], row["statements"], int(row["settings"])) == (None, "0", told + 2)  # app.tenant is empty now, for ever
+
+
+@pytest.mark.parametrize("mode, state, shown", [("transaction", "reset", "reset"), ("transaction", "leak", "leak"), ("session", "follow", "session")])
+def test_sessions_tell_which_session_state_holds(pooler, mode, state, shown):
+    under_test = pooler(pool_mode=mode, session_state=state)
+    with under_test.peer(application_name="me") as peer:
+        peer.value("select 1")
+        assert session_of(under_test, "me")["session_state"] == shown
