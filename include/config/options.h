@@ -79,13 +79,6 @@ struct entry_keys {
     int count;
 };
 
-/* A line of [peers]; nothing uses peers so far, so it is checked and forgotten. */
-struct peer_entry {
-    const char *hosts[CONFIG_HOSTS_MAX];
-    int port;
-    int pool_size;
-};
-
 extern const struct config_option config_options[];
 extern const int config_option_count;
 extern const struct entry_keys database_keys, user_keys, peer_keys, listener_keys;

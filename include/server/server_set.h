@@ -9,6 +9,8 @@
 TAILQ_HEAD(server_list, server);
 struct side_cancel; /* of server/cancel */
 TAILQ_HEAD(side_cancels, side_cancel);
+struct forward; /* of server/peer */
+TAILQ_HEAD(forwards, forward);
 struct lookup; /* of server/lookup */
 TAILQ_HEAD(lookups, lookup);
 
@@ -38,12 +40,13 @@ struct server_set {
     struct server_list servers;
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines, recovery_deadlines,
-        lookup_deadlines;
+        lookup_deadlines, forward_deadlines;
     uint64_t moves; /* servers that came from other workers */
     uint64_t opened;
     struct tally errors; /* that servers said, and logins that failed */
     struct side_cancels cancels, waiting_cancels;
-    int cancels_under_way; /* length of the first list */
+    int cancels_under_way;    /* length of the first list */
+    struct forwards forwards; /* cancel requests that are passed on to peers */
     struct lookups lookups;
     struct server_pool_note notes[SERVER_POOL_NOTES];
     bool is_shutting_down;

@@ -102,6 +102,13 @@ void console_prepare_wait(struct console_session *session, const char *tag);
 /* Waits for session->wait, and is answered with `tag`. */
 void console_wait(struct console_session *session, const char *tag);
 
+/* For who writes a row for each of something. */
+struct table_writer {
+    struct console_session *session;
+    struct bytes *out;
+    size_t columns;
+};
+
 /* A SHOW word: what it reports, and who writes the rows. */
 struct show {
     const char *word;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "config/describe.h"
+#include "config/peers.h"
 #include "show.h"
 
 void cell_text(struct bytes *out, const char *text)
@@ -97,12 +98,6 @@ static const char *mode_name(int mode)
     static const char *const names[] = {"session", "transaction", "statement"};
     return mode < 0 ? NULL : names[mode];
 }
-
-struct table_writer {
-    struct console_session *session;
-    struct bytes *out;
-    size_t columns;
-};
 
 static void host_list(const struct database_entry *database, char *text, size_t size)
 {
@@ -252,16 +247,18 @@ static void write_lists(struct console_session *session, const struct report *re
 {
     static const struct column columns[] = {COLUMN_TEXT("list"), COLUMN_INT("items")};
     int databases = 0, users = 0;
-    config_counts(session->client->set->config, &databases, &users);
+    const struct config *config = session->client->set->config;
+    config_counts(config, &databases, &users);
+    int peers = config_peer_count(config), own_peer_id = config->settings.peer_id;
     const struct {
         const char *name;
         int items;
     } rows[] = {
         {"databases", databases},
         {"users", users},
-        {"peers", 0},
+        {"peers", peers},
         {"pools", registry_count(session->workers->shared.registry) + 1} /* and the console's */,
-        {"peer_pools", 0},
+        {"peer_pools", own_peer_id > 0 ? peers : 0},
         {"free_clients", report->free_clients},
         {"used_clients", report->used_clients},
         {"login_clients", report->login_clients},

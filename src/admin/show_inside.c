@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/peers.h"
 #include "show.h"
 
 /* -- memory
@@ -98,18 +99,53 @@ static void write_zones(struct console_session *session, const struct report *re
     resolver_visit_zones(session->workers->resolver, write_zone, out);
 }
 
-/* -- tables that have no rows so far: there are no peers
+/* -- peers
  * ---------------------------------------------------------------------------
  */
+
+static void write_peer(struct peer_entry *peer, void *argument)
+{
+    struct table_writer *writer = argument;
+    const struct config *config = writer->session->client->set->config;
+    char hosts[1024] = "";
+    size_t used = 0;
+    for (int i = 0; i < CONFIG_HOSTS_MAX && peer->hosts[i] && used < sizeof(hosts); i++)
+        used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%s%s", i ? "," : "",
+                                 peer->hosts[i]);
+    size_t row = data_row_begin(writer->out, writer->columns);
+    cell_int(writer->out, peer->id);
+    cell_text(writer->out, hosts);
+    cell_int(writer->out, peer->port);
+    cell_int(writer->out, config_peer_pool_size(config, peer));
+    data_row_end(writer->out, row);
+}
 
 static void write_peers(struct console_session *session, const struct report *report,
                         struct bytes *out)
 {
     static const struct column columns[] = {COLUMN_INT("peer_id"), COLUMN_TEXT("host"),
                                             COLUMN_INT("port"), COLUMN_INT("pool_size")};
-    (void)session;
     (void)report;
+    struct table_writer writer = {session, out, COLUMN_COUNT(columns)};
     build_row_description(out, columns, COLUMN_COUNT(columns));
+    config_each_peer(session->client->set->config, write_peer, &writer);
+}
+
+static void write_peer_pool(struct peer_entry *peer, void *argument)
+{
+    struct table_writer *writer = argument;
+    int waiting = atomic_load_explicit(&peer->waiting, memory_order_relaxed);
+    int opening = atomic_load_explicit(&peer->opening, memory_order_relaxed);
+    int sent = atomic_load_explicit(&peer->sent, memory_order_relaxed);
+    if (peer->id == writer->session->client->set->config->settings.peer_id)
+        return; /* its own */
+    size_t row = data_row_begin(writer->out, writer->columns);
+    cell_int(writer->out, peer->id);
+    cell_int(writer->out, sent);
+    cell_int(writer->out, waiting + opening);
+    cell_int(writer->out, sent);
+    cell_int(writer->out, opening);
+    data_row_end(writer->out, row);
 }
 
 static void write_peer_pools(struct console_session *session, const struct report *report,
@@ -119,9 +155,10 @@ static void write_peer_pools(struct console_session *session, const struct repor
                                             COLUMN_INT("cl_active_cancel_req"),
                                             COLUMN_INT("cl_waiting_cancel_req"),
                                             COLUMN_INT("sv_active_cancel"), COLUMN_INT("sv_login")};
-    (void)session;
     (void)report;
+    struct table_writer writer = {session, out, COLUMN_COUNT(columns)};
     build_row_description(out, columns, COLUMN_COUNT(columns));
+    config_each_peer(session->client->set->config, write_peer_pool, &writer);
 }
 
 const struct show show_inside[] = {

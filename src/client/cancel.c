@@ -8,6 +8,8 @@
 
 #include "base/memory.h"
 #include "client_private.h"
+#include "server/peer.h"
+#include "server/server_set.h"
 #include "wire/startup.h"
 
 struct cancel {
@@ -18,7 +20,7 @@ struct cancel {
     bool was_delivered;        /* somebody's key, and something to cancel */
     struct moat_origin origin; /* of who brought it */
     uint32_t key_size;
-    uint8_t key[32];
+    uint8_t key[PEER_KEY_MAX];
 };
 
 /* ---- the connection that brings it ---- */
@@ -117,6 +119,48 @@ static void arrive(struct mail *mail, struct loop *loop)
 
 /* ---- the beginning ---- */
 
+/* ---- peers: the number of a process in bytes 1 and 2 of a key, how often it may be passed on in
+ * the two low bits of byte 7 ---- */
+
+void cancel_key_for_peers(uint8_t *key, int peer_id)
+{
+    key[1] = (uint8_t)(peer_id & 0xff);
+    key[2] = (uint8_t)(peer_id >> 8);
+    key[7] |= CANCEL_KEY_TTL_BITS;
+}
+
+static int peer_of_key(const struct cancel *cancel)
+{
+    return cancel->key[1] | cancel->key[2] << 8;
+}
+
+static void peer_done(void *argument, bool was_sent)
+{
+    struct cancel *cancel = argument;
+
+    cancel->was_delivered = was_sent;
+    come_home(&cancel->mail, cancel->home);
+}
+
+/* It is meant for another process. False: that is not known, or it was passed on too often. */
+static bool pass_on(struct cancel *cancel)
+{
+    struct client_set *set = cancel->from->set;
+    struct peer_request request = {
+        .key_size = cancel->key_size, .done = peer_done, .argument = cancel};
+
+    if ((cancel->key[7] & CANCEL_KEY_TTL_BITS) == 0)
+        return false;
+    request.peer = config_find_peer(set->config, peer_of_key(cancel));
+    if (request.peer == NULL)
+        return false;
+    cancel->key[7]--;
+    memcpy(request.key, cancel->key, cancel->key_size);
+    peer_forward(set->servers, &request);
+    memory_wipe(request.key, sizeof(request.key));
+    return true;
+}
+
 /* The key as the client was told it: process id first. */
 static bool copy_key(struct cancel *cancel, const struct cancel_request *request)
 {
@@ -129,20 +173,16 @@ static bool copy_key(struct cancel *cancel, const struct cancel_request *request
     return bytes_ok(&key);
 }
 
+/* NULL: nobody here has such a key, or no memory. */
 static struct cancel *make_cancel(struct client *from, const struct cancel_request *request)
 {
     struct client_set *set = from->set;
-    int worker = (int)(request->process >> 24 & CANCEL_KEY_WORKER_BITS);
-    struct cancel *cancel;
+    struct cancel *cancel = memory_zalloc(sizeof(*cancel));
 
-    if (worker >= set->worker_count)
-        return NULL;
-    cancel = memory_zalloc(sizeof(*cancel));
     if (cancel == NULL)
         return NULL;
     cancel->home = set->loop;
     cancel->from = from;
-    cancel->target = set->siblings[worker];
     cancel->mail.deliver = arrive;
     if (copy_key(cancel, request))
         return cancel;
@@ -150,10 +190,38 @@ static struct cancel *make_cancel(struct client *from, const struct cancel_reque
     return NULL;
 }
 
+/* To the worker in its key. False: there is none with this number. */
+static bool find_target(struct cancel *cancel)
+{
+    const struct client_set *set = cancel->from->set;
+    int worker = cancel->key[0] & CANCEL_KEY_WORKER_BITS;
+
+    if (worker >= set->worker_count)
+        return false;
+    cancel->target = set->siblings[worker];
+    return true;
+}
+
 static bool may_come_this_way(const struct client *from)
 {
     return from->set->config->settings.client_cancel_tls == CANCEL_TLS_ALLOW ||
            from->stream.is_local || stream_is_tls(&from->stream);
+}
+
+/* To the worker, or the peer, in its key. False: there is no such. */
+static bool send_on(struct cancel *cancel)
+{
+    int peer_id = cancel->from->set->config->settings.peer_id;
+
+    if (peer_id > 0 && cancel->key_size > 7) {
+        if (peer_of_key(cancel) != peer_id)
+            return pass_on(cancel);
+        cancel->key[7] |= CANCEL_KEY_TTL_BITS;
+    }
+    if (!find_target(cancel))
+        return false;
+    loop_post(cancel->target->loop, &cancel->mail);
+    return true;
 }
 
 void cancel_start(struct client *from, const struct cancel_request *request)
@@ -181,5 +249,9 @@ void cancel_start(struct client *from, const struct cancel_request *request)
         deadline_set(&set->login_deadlines, &from->deadline, loop_now(set->loop) + timeout);
     else
         deadline_clear(&from->deadline);
-    loop_post(cancel->target->loop, &cancel->mail);
+    if (send_on(cancel))
+        return;
+    moat_cancel_missed(set->shared->moat, &origin, loop_now(set->loop));
+    cancel->was_delivered = false;
+    come_home(&cancel->mail, set->loop);
 }

@@ -13,6 +13,9 @@
  * What is left of a 3.0 key is random: 57 bits. */
 #define CANCEL_KEY_WORKER_BITS 0x3f
 #define CANCEL_KEY_RANDOM_BITS 0x40
+/* With a peer_id, its two bytes follow, and the low bits of the eighth say how often a cancel
+ * request may be passed on: 39 bits of a 3.0 key are random then. */
+#define CANCEL_KEY_TTL_BITS 0x03
 _Static_assert(WORKERS_MAX <= CANCEL_KEY_WORKER_BITS + 1, "a worker's number fits a cancel key");
 
 struct cancel; /* of cancel */
@@ -213,6 +216,8 @@ void welcome_dedicated(struct client *client, struct pool_welcome *welcome);
 
 /* client/cancel: the connection that brought a CancelRequest has gone. */
 void cancel_leave(struct cancel *cancel);
+/* Marks a client's key, of 8 bytes at least, as one of this process. */
+void cancel_key_for_peers(uint8_t *key, int peer_id);
 
 /* client/login_rules: by which method this client must prove itself (auth_type, and the rules of
  * auth_hba_file), into login->method; where a certificate does, it was looked at. False: refused.

@@ -274,6 +274,8 @@ static bool make_key(struct client *client)
         random_bytes(client->cancel_key, size);
         client->cancel_key[0] = (uint8_t)((client->cancel_key[0] & CANCEL_KEY_RANDOM_BITS) |
                                           (set->worker & CANCEL_KEY_WORKER_BITS));
+        if (set->config->settings.peer_id > 0)
+            cancel_key_for_peers(client->cancel_key, set->config->settings.peer_id);
         HASH_FIND(hh, set->by_key, client->cancel_key, size, other);
     } while (other != NULL);
     HASH_ADD_KEYPTR(hh, set->by_key, client->cancel_key, size, client);

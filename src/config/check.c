@@ -258,6 +258,4 @@ void config_each_not_honoured(const struct config *config, void (*call)(const ch
     }
     each_entry_key(config->tables, &database_keys, &found);
     each_entry_key(config->tables, &user_keys, &found);
-    if (config->tables->has_peers)
-        call("[peers]", argument);
 }

@@ -119,11 +119,6 @@ void user_release(struct user_entry *user)
     memory_free(user);
 }
 
-void peer_finish(struct peer_entry *peer)
-{
-    entry_keys_finish(&peer_keys, peer);
-}
-
 static bool copy_texts(const char *const *from, const char **to, int count)
 {
     for (int i = 0; i < count; i++) {

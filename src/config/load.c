@@ -8,8 +8,6 @@
 #include "load_private.h"
 #include "owned.h"
 
-#define PEER_ID_MAX   65535
-#define PEER_PORT     6432
 #define USER_NAME_MAX AUTH_NAME_MAX
 
 struct ini_place place_of(const struct loader *loader, const char *option)
@@ -173,20 +171,28 @@ static void take_user(struct line *line, const char *value)
 
 static void take_peer(struct line *line, const char *value)
 {
-    struct peer_entry peer = {.port = PEER_PORT, .pool_size = CONFIG_UNSET};
+    struct loader *loader = line->loader;
     char *end;
     long id = strtol(line->key, &end, 10);
+    struct peer_entry *peer;
 
     if (end == line->key || *end != '\0' || id < 1 || id > PEER_ID_MAX) {
         line_problem(line,
                      "ids of peers must be a number larger than 0 and at most 65536 (65535 here)");
         return;
     }
-    if (parse_line(line, &peer_keys, &peer, value) && peer.hosts[0] == NULL)
-        problems_add(line->loader->problems, line->place, line->key,
-                     "host was not provided for peer %ld", id);
-    peer_finish(&peer);
-    line->loader->config->tables->has_peers = true;
+    peer = peer_create((int)id);
+    if (peer == NULL) {
+        out_of_memory(loader, line->place, line->key);
+    } else if (!parse_line(line, &peer_keys, peer, value)) {
+        peer_release(peer);
+    } else if (peer->hosts[0] == NULL) {
+        problems_add(loader->problems, line->place, line->key, "host was not provided for peer %ld",
+                     id);
+        peer_release(peer);
+    } else if (!tables_put_peer(loader->config->tables, loader->previous, peer)) {
+        out_of_memory(loader, line->place, line->key);
+    }
 }
 
 static void take_listener(struct line *line, const char *value)
@@ -318,6 +324,7 @@ static void build(struct loader *loader, int problems_before)
     build_listeners(loader);
     build_client_tls(loader);
     build_server_tls(loader);
+    build_peer_tls(loader);
     build_hba(loader);
     build_mock_key(loader);
     check_passthrough(loader);
@@ -361,7 +368,10 @@ static bool renew_tables(struct loader *loader, const struct config_tables *from
     if (tables == NULL)
         return false;
     tables->ticket_keys = from->ticket_keys;
-    tables->has_peers = from->has_peers;
+    tables->peer_tls = tls_context_acquire(from->peer_tls);
+    for (int i = 0; i < from->peer_count; i++)
+        if (!tables_put_peer(tables, NULL, peer_acquire(from->peers[i])))
+            return false;
     if (from->fallback != NULL) {
         tables->fallback = database_copy(from->fallback, from->fallback->name);
         if (tables->fallback == NULL)

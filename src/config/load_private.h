@@ -47,7 +47,8 @@ void build_users(struct loader *loader);   /* from auth_file, and the names that
 void build_console(struct loader *loader); /* the database and the user "pgbouncer" */
 void build_client_tls(struct loader *loader);
 void build_server_tls(struct loader *loader);
-void build_hba(struct loader *loader); /* with auth_type=hba */
+void build_peer_tls(struct loader *loader); /* of peers.c */
+void build_hba(struct loader *loader);      /* with auth_type=hba */
 
 /* ---- listeners.c ---- */
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/peers.h"
 #include "owned.h"
 
 /* The words of options.def. */

@@ -51,6 +51,7 @@ void tables_release(struct config_tables *tables)
     memory_free(tables->autos);
     database_release(tables->fallback);
     tls_context_release(tables->server_tls);
+    tables_release_peers(tables);
     (void)pthread_mutex_destroy(&tables->autos_lock);
     memory_free(tables);
 }

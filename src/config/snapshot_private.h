@@ -9,6 +9,7 @@
 
 #include "base/table.h"
 #include "config/options.h"
+#include "config/peers.h"
 #include "config/snapshot.h"
 
 #define CONFIG_DATABASE_NAME_MAX 63
@@ -28,7 +29,9 @@ struct config_tables {
     struct database_slot *databases; /* of the file, and the console's */
     struct user_slot *users;
     struct database_entry *fallback; /* the line of '*', or NULL; never handed out */
-    bool has_peers;
+    struct peer_entry **peers;       /* in the order of their numbers */
+    int peer_count;
+    struct tls_context *peer_tls; /* config_peer_tls */
 
     /* One server-side context for all entries, each of which has a reference of its own. */
     struct tls_context *server_tls;
@@ -59,6 +62,14 @@ void tables_sort(struct config_tables *tables);
 /* Gives each database the context and fingerprint of the tables'. */
 void tables_finish_databases(struct config_tables *tables);
 
+/* ---- peers.c ---- */
+
+struct peer_entry *peer_create(int id); /* NULL: no memory */
+/* As tables_put_database. Where `previous` (may be NULL) has the same entry, that one is kept. */
+bool tables_put_peer(struct config_tables *tables, const struct config *previous,
+                     struct peer_entry *peer);
+void tables_release_peers(struct config_tables *tables);
+
 /* ---- entries.c ---- */
 
 struct database_entry *database_create(const char *name); /* NULL: no memory */
@@ -71,7 +82,6 @@ struct database_entry *database_copy(const struct database_entry *entry, const c
 bool database_complete(struct database_entry *entry, struct tls_context *server_tls,
                        uint64_t server_tls_fingerprint);
 uint64_t fingerprint_text(uint64_t fingerprint, const char *text);
-void peer_finish(struct peer_entry *peer);
 bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *copy);
 void entry_keys_finish(const struct entry_keys *keys, void *entry);
 

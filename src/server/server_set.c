@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "server/lookup.h"
+#include "server/peer.h"
 #include "server_private.h"
 
 static struct server *server_of_deadline(struct deadline *deadline)
@@ -118,6 +119,7 @@ bool server_set_init(struct server_set *set)
     deadline_list_init(&set->cancel_deadlines, set->loop, server_cancel_expired, set);
     deadline_list_init(&set->recovery_deadlines, set->loop, server_recovery_expired, set);
     deadline_list_init(&set->lookup_deadlines, set->loop, lookup_expired, set);
+    peer_forward_init(set);
     return true;
 }
 
@@ -132,6 +134,7 @@ void server_set_finish(struct server_set *set)
             server_closing_expired(server);
     }
     server_cancel_finish(set);
+    peer_forward_finish(set);
     deadline_list_finish(&set->connect_deadlines);
     deadline_list_finish(&set->idle_deadlines);
     deadline_list_finish(&set->cancel_deadlines);

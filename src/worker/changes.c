@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "config/options.h"
+#include "config/peers.h"
 #include "worker_private.h"
 
 #define VALUE_MAX_SIZE 256
@@ -15,6 +16,7 @@ static void value_of(const struct settings *settings, const struct config_option
 
 void changes_log(const struct config *from, const struct config *to)
 {
+    peers_log_dropped(from, to);
     char before[VALUE_MAX_SIZE], after[VALUE_MAX_SIZE];
     for (int i = 0; i < config_option_count; i++) {
         const struct config_option *option = &config_options[i];

@@ -1,4 +1,5 @@
 #include "config/load.h"
+#include "config/peers.h"
 #include "config_files.h"
 
 Suite *suite_config_load(void);
@@ -618,9 +619,28 @@ START_TEST(what_is_not_built_is_named)
 }
 END_TEST
 
-START_TEST(peers_are_named_as_a_section)
+START_TEST(peers_are_honoured)
 {
-    assert_not_honoured(PEERS "1 = host=x\n", "[peers];");
+    assert_not_honoured(PEERS "1 = host=x\n", "");
+}
+END_TEST
+
+START_TEST(peers_are_found_by_their_numbers)
+{
+    struct loaded loaded = load_good(PEERS "300 = host=/run/x port=7\n2 = host=b\n2 = host=c\n");
+    struct peer_entry *peer = config_find_peer(loaded.config, 2);
+
+    ck_assert_int_eq(config_peer_count(loaded.config), 2);
+    ck_assert_str_eq(peer->hosts[0], "c");
+    ck_assert_int_eq(peer->port, 6432);
+    ck_assert_int_eq(config_peer_pool_size(loaded.config, peer), 20);
+    ck_assert_ptr_null(config_find_peer(loaded.config, 3));
+    peer_release(peer);
+    peer = config_find_peer(loaded.config, 300);
+    ck_assert_int_eq(peer->port, 7);
+    peer_release(peer);
+    ck_assert_ptr_null(config_peer_tls(loaded.config));
+    unload(&loaded);
 }
 END_TEST
 
@@ -715,7 +735,8 @@ static TCase *changes(void)
     tcase_add_test(tests, set_refuses_tls_that_cannot_be_made);
     tcase_add_test(tests, defaults_are_honoured);
     tcase_add_test(tests, what_is_not_built_is_named);
-    tcase_add_test(tests, peers_are_named_as_a_section);
+    tcase_add_test(tests, peers_are_honoured);
+    tcase_add_test(tests, peers_are_found_by_their_numbers);
     return tests;
 }
 
