@@ -5,10 +5,11 @@
 
 #include "base/digest.h"
 #include "config/describe.h"
+#include "conninfo.h"
 #include "main_private.h"
 #include "net/loop.h"
 
-enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS };
+enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS, PRINT_CONFIG, LISTEN, CERTIFICATE, KEY };
 
 static const struct option options[] = {
     {"daemon", no_argument, NULL, 'd'},
@@ -19,6 +20,10 @@ static const struct option options[] = {
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {"check-config", no_argument, NULL, CHECK_CONFIG},
+    {"print-config", no_argument, NULL, PRINT_CONFIG},
+    {"listen", required_argument, NULL, LISTEN},
+    {"cert", required_argument, NULL, CERTIFICATE},
+    {"key", required_argument, NULL, KEY},
     {"describe-options", no_argument, NULL, DESCRIBE_OPTIONS},
     {NULL, 0, NULL, 0},
 };
@@ -27,7 +32,8 @@ static void usage(const char *program)
 {
     printf("%s is a connection pooler for PostgreSQL.\n\n"
            "Usage:\n"
-           "  %s [OPTION]... CONFIG_FILE\n\n"
+           "  %s [OPTION]... CONFIG_FILE\n"
+           "  %s [OPTION]... postgres://DATABASE_SERVER/DATABASE\n\n"
            "Options:\n"
            "  -d, --daemon         run in background (as a daemon)\n"
            "  -q, --quiet          run quietly: nothing on stderr\n"
@@ -36,8 +42,12 @@ static void usage(const char *program)
            "  -v, --verbose        increase verbosity\n"
            "  -V, --version        show version, then exit\n"
            "  -h, --help           show this help screen, then exit\n"
-           "      --check-config   read CONFIG_FILE, say what is wrong with it, then exit\n",
-           program, program);
+           "      --check-config   read CONFIG_FILE, say what is wrong with it, then exit\n\n"
+           "With a connection string:\n"
+           "      --print-config   print the CONFIG_FILE that it amounts to, then exit\n"
+           "      --listen=ADDRESS[:PORT]  other than loopback, port 6432\n"
+           "      --cert=FILE --key=FILE   other than a self-made certificate\n",
+           program, program, program);
 }
 
 static bool is_pgbouncer(const char *program)
@@ -85,6 +95,18 @@ static bool take_option(int option, const char *program, struct command_line *li
     case 'v':
         line->verbose++;
         return true;
+    case PRINT_CONFIG:
+        line->print_config = true;
+        return true;
+    case LISTEN:
+        line->listen = optarg;
+        return true;
+    case CERTIFICATE:
+        line->certificate = optarg;
+        return true;
+    case KEY:
+        line->key = optarg;
+        return true;
     case CHECK_CONFIG:
         line->check_config = true;
         return true;
@@ -114,6 +136,15 @@ void command_line_parse(int argc, char **argv, struct command_line *line)
         bad_usage(argv[0]);
     }
     line->file = argv[optind];
+    if (conninfo_looks_like(argv[optind])) {
+        line->connection = argv[optind];
+    } else if (line->print_config || line->listen || line->certificate || line->key) {
+        fprintf(stderr,
+                "%s: --print-config, --listen, --cert and --key go with a connection "
+                "string\n",
+                argv[0]);
+        bad_usage(argv[0]);
+    }
 }
 
 static void print_all(const char *kind, const struct config_problems *problems)

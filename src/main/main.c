@@ -144,6 +144,10 @@ int main(int argc, char **argv)
     digest_init();
     command_line_parse(argc, argv, &line);
     signal(SIGPIPE, SIG_IGN);
+    if (line.connection && !one_line_prepare(&line))
+        return EXIT_FAILURE;
+    if (line.print_config)
+        return EXIT_SUCCESS;
     if (!auth_crypto_init(&error)) {
         log_fatal("%s", error.message);
         return EXIT_FAILURE;

@@ -5,8 +5,10 @@
 
 struct command_line {
     const char *file, *user;
+    char *connection;                       /* in place of a file: a connection string */
+    const char *listen, *certificate, *key; /* only with that */
     int verbose;
-    bool quiet, daemon, reboot, check_config, strict;
+    bool quiet, daemon, reboot, check_config, strict, print_config;
 };
 
 /* Parses argv, or prints what was asked (-h, -V, --describe-options) and exits; wrong usage exits
@@ -17,6 +19,11 @@ const char *command_line_version(const char *program);
 
 /* --check-config: prints every problem and warning; the exit status. */
 int check_config(const char *file);
+
+/* A connection string in place of a file: writes the ini that it amounts to, unless --print-config
+ * asks for nothing else, prints it, and sets line->file. With -u it becomes that user first. False:
+ * said why. */
+bool one_line_prepare(struct command_line *line);
 
 /* Becomes another user (-u, `user`); refuses to run as root. False: said why. */
 bool process_switch_user(const char *name);
