@@ -98,6 +98,7 @@ struct client {
     bool prefix_is_broken; /* its settings could not be applied */
     bool names_are_lost;   /* it has set more custom settings than can be asked for */
     struct client_statements statements;
+    struct digest128 last_bound; /* of its last Bind, if its statement is shared; else 0 */
 
     uint32_t unnamed;       /* its unnamed statement, while it has no server (else the ledger's) */
     uint32_t unnamed_count; /* the number of its last unnamed Parse */
@@ -128,6 +129,7 @@ struct client {
     bool withheld_sync;  /* a Sync during COPY IN, which the server would ignore, was kept back */
     bool said_terminate;   /* what it asked before may run to its end, as on PostgreSQL */
     bool is_repeating;     /* its request is sent again when the first run of it has ended */
+    bool finds_changed;    /* what is sent again next is the statement whose result has changed */
     const char *over_time; /* what runs was cancelled for its time or its transaction's, and its end
                               is awaited: as the log says it (literal); else NULL */
     bool failed_by_age;    /* its virtual failure is of transaction_timeout */
@@ -242,6 +244,10 @@ bool replication_is_physical(const struct client *client);
 /* The client ends: so does its server, or its asking for one. */
 void replication_leave(struct client *client);
 void replication_finish(struct client *client); /* frees client->replication; idempotent */
+
+/* client/prepared: its server has said, and it is told, that the result of a statement is another
+ * now; of which, is known where only one Bind is owed. */
+void prepared_note_changed(struct client *client);
 
 /* client/unnamed: forgets what was kept. */
 void unnamed_finish(struct client *client);

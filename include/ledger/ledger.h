@@ -164,6 +164,8 @@ bool ledger_swallow_sync(struct ledger *ledger);
  * tag that waits for its answer, and returns what still has to hear of it, or NULL. */
 void ledger_disown(struct ledger *ledger, void *(*disown)(void *tag, void *argument),
                    void *argument);
+/* The oldest thing owed is the client's Bind, and no other one is owed. */
+bool ledger_owes_one_bind(const struct ledger *ledger);
 /* The tag of the oldest thing owed; NULL: none. */
 void *ledger_head_tag(const struct ledger *ledger);
 /* The oldest thing owed is the client's, or was. */

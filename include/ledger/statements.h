@@ -30,8 +30,9 @@ struct shared_statement {
     char name[STATEMENT_NAME_SIZE];
     int references;
     uint16_t type_count;
-    uint32_t touches;  /* session state that it may touch when it runs */
-    size_t query_size; /* without its zero byte */
+    uint32_t touches;    /* session state that it may touch when it runs */
+    uint32_t generation; /* how often servers have said that its result is another now */
+    size_t query_size;   /* without its zero byte */
     size_t parse_size;
     uint8_t parse[]; /* the whole Parse message under `name`, ready to send */
 };
@@ -46,6 +47,9 @@ struct shared_statement *statement_acquire(struct statement_table *table, const 
 /* Its literals may say "now", "today", ...: each Parse of it has a value of its own, so that it
  * must not be shared. In doubt it is so. */
 bool statement_keeps_time(const char *query);
+/* Without a reference; NULL: nobody has it. */
+struct shared_statement *statement_find(const struct statement_table *table,
+                                        struct digest128 digest);
 void statement_release(struct statement_table *table, struct shared_statement *statement);
 void statement_table_finish(struct statement_table *table);
 
@@ -55,6 +59,8 @@ struct client_statement {
     struct shared_statement *statement; /* a reference */
     char *name;                         /* significant part; owned */
     struct statement_delta *defined_by; /* not confirmed yet: whose doing it is */
+    uint32_t described; /* the statement's generation, plus one, when its client asked for its
+                           result's description; 0: it never did */
 };
 struct client_statements {
     struct client_statement *by_name;
@@ -68,6 +74,7 @@ struct server_statement {
     struct digest128 digest;
     char name[STATEMENT_NAME_SIZE];
     TAILQ_ENTRY(server_statement) lru_link; /* most recently used first */
+    uint32_t generation;                    /* of the statement, when it was parsed here */
     bool is_confirmed;
     bool is_stale; /* its plan no longer fits, or it is not there: closed and parsed before use */
 };
@@ -85,6 +92,10 @@ void server_statements_forget(struct server_statements *statements);
 /* PostgreSQL said that a cached plan no longer fits, or that a statement of ours is not there. It
  * does not say which: all are parsed again before their next use. */
 void server_statements_mark_stale(struct server_statements *statements);
+/* It was this one: its result is another now (a new generation), unless another server's copy,
+ * which was parsed before, has told so already. */
+void server_statements_note_change(struct server_statements *statements,
+                                   struct shared_statement *statement);
 void client_statements_forget(struct client_statements *statements, struct statement_table *table);
 /* Has it, confirmed or being parsed; makes it the most recently used. */
 struct server_statement *server_statements_find(struct server_statements *statements,
@@ -102,6 +113,13 @@ struct server_statement *server_statements_evict(struct server_statements *state
 
 const struct client_statement *client_statements_find(const struct client_statements *statements,
                                                       const char *name);
+/* Its client asks for the description of what the statement returns. */
+void client_statements_note_described(const struct client_statements *statements, const char *name);
+/* What its client knows of the result is of an earlier generation. */
+static inline bool client_statement_is_outdated(const struct client_statement *named)
+{
+    return named->described != 0 && named->described <= named->statement->generation;
+}
 /* Forgets all names: the client's end. */
 void client_statements_clear(struct client_statements *statements, struct statement_table *table);
 

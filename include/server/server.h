@@ -60,6 +60,9 @@ struct server_events {
     /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
      * the ledger). */
     void (*progress)(struct server *server);
+    /* PostgreSQL says that a statement's result has changed, of what is the oldest thing owed; the
+     * owner is told. */
+    void (*changed)(struct server *server);
     /* An error came that the owner had provoked; it is not forwarded. `error`: the owner's number.
      */
     void (*provoked)(struct server *server, uint8_t error);
@@ -155,7 +158,8 @@ struct server {
     bool ended_unread; /* it ended, and had read nothing of what this owner sent */
     bool may_repeat; /* nothing was answered yet of what the owner sent; `peer` is set, and keeps it
                       */
-    bool was_used;   /* by a client */
+    bool found_changed; /* the last stale statement: its result is another now (else it was gone) */
+    bool was_used;      /* by a client */
     bool ends_transactions; /* the owner is told of those left open, before its client is */
     bool is_session_owners; /* the owner keeps it until it leaves */
     bool end_was_seen;      /* its FIN or reset came */

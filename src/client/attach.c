@@ -516,6 +516,11 @@ static void repeat(struct server *server)
     replay_begin(server->owner);
 }
 
+static void changed(struct server *server)
+{
+    prepared_note_changed(server->owner);
+}
+
 static void provoked(struct server *server, uint8_t error)
 {
     statement_limit_tell(server->owner, error);
@@ -563,6 +568,7 @@ const struct server_events attach_server_events = {
     .left_open = left_open,
     .progress = progress,
     .repeat = repeat,
+    .changed = changed,
     .provoked = provoked,
     .forgot_statements = forgot_statements,
     .client_name = client_name,

@@ -333,17 +333,65 @@ static enum take bind_as(struct request_walk *walk, const struct message *messag
     return TAKE_NEXT;
 }
 
+/* The request is sent again, for this statement's result has changed. */
+static void note_changed(struct client *client, struct shared_statement *statement)
+{
+    if (!client->finds_changed)
+        return;
+    client->finds_changed = false;
+    server_statements_note_change(&client->server->statements, statement);
+}
+
+void prepared_note_changed(struct client *client)
+{
+    struct shared_statement *statement = NULL;
+    if (ledger_owes_one_bind(&client->server->ledger))
+        statement = statement_find(&client->set->statements, client->last_bound);
+    if (statement)
+        server_statements_note_change(&client->server->statements, statement);
+}
+
+/* The client is told what the result is, by a Describe of the portal behind the Bind. */
+static bool describes_portal(const struct request_walk *walk, const struct message *bind)
+{
+    struct span input = stream_input(&walk->client->stream);
+    size_t behind = walk->run + bind->size;
+    struct message next;
+    if (input.size <= behind)
+        return false;
+    enum message_verdict verdict =
+        message_peek(input.data + behind, input.size - behind, UINT32_MAX, &next);
+    return (verdict == MESSAGE_WHOLE || verdict == MESSAGE_PARTIAL) && next.type == 'D' &&
+           next.body.size > 0 && next.body.data[0] == 'P';
+}
+
+/* The client relies on a description that is no longer true, as on a connection of its own, where
+ * PostgreSQL says so. */
+static enum take refuse_outdated(struct request_walk *walk, const struct message *message)
+{
+    if (message->body.size + MESSAGE_HEAD < message->size)
+        return request_want_whole(walk, message);
+    if (!statement_limit_refuse(walk, STATEMENT_IS_OUTDATED) || !request_drop(walk, message->size))
+        return TAKE_STOP;
+    return TAKE_NEXT;
+}
+
 static enum take bind_named(struct request_walk *walk, const struct message *message,
                             const struct bind_message *bind)
 {
     const struct client_statement *named =
         client_statements_find(&walk->client->statements, bind->statement);
     const char *name = name_for_server(named, bind->statement);
-    if (named)
+    if (named) {
+        note_changed(walk->client, named->statement);
+        if (client_statement_is_outdated(named) && !describes_portal(walk, message))
+            return refuse_outdated(walk, message);
         return prepared_bind_shared(walk, message, bind, named->statement);
+    }
     if (name != bind->statement)
         return bind_as(walk, message, bind, name);
     session_touch(walk->client, walk->client->prepared_touches);
+    walk->client->last_bound = (struct digest128){0};
     return request_forward_expecting(walk, message, LEDGER_BIND);
 }
 
@@ -353,6 +401,8 @@ enum take prepared_bind_shared(struct request_walk *walk, const struct message *
 {
     struct client *client = walk->client;
     pool_stats(client->pool, client->set->worker)->binds++;
+    client->finds_changed = false;
+    client->last_bound = statement->digest;
     if (statement->touches)
         session_touch_statement(client, statement);
     if (!make_held(walk, statement))
@@ -405,8 +455,11 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
         return request_hold(walk);
     const struct client_statement *named = client_statements_find(&client->statements, target.name);
     const char *name = name_for_server(named, target.name);
-    if (named)
+    if (named) {
+        note_changed(client, named->statement);
+        client_statements_note_described(&client->statements, target.name);
         return prepared_describe_shared(walk, message, named->statement);
+    }
     if (name == target.name)
         return request_forward_expecting(walk, message, LEDGER_DESCRIBE);
     return describe_as(walk, message, name);
@@ -415,6 +468,7 @@ enum take prepared_describe(struct request_walk *walk, const struct message *mes
 enum take prepared_describe_shared(struct request_walk *walk, const struct message *message,
                                    const struct shared_statement *statement)
 {
+    walk->client->finds_changed = false;
     if (!make_held(walk, statement))
         return TAKE_STOP;
     return describe_as(walk, message, statement->name);

@@ -29,6 +29,7 @@ void replay_begin(struct client *client)
     struct server *server = client->server;
     read_again(client);
     client->is_repeating = true;
+    client->finds_changed = server->found_changed;
     client->prefix_left = 1; /* holds the request until the end of its first run */
     if (ledger_swallow_sync(&server->ledger))
         return;

@@ -110,7 +110,12 @@ enum take sql_names_parse(struct request_walk *walk, const struct message *messa
 enum take sql_names_execute(struct request_walk *walk, const struct message *message);
 
 /* Bounds of what is kept of named statements (src/client/statement_limits.c). */
-enum statement_limit { STATEMENT_LIMIT_NONE, STATEMENT_LIMIT_NAMES, STATEMENT_LIMIT_CACHE };
+enum statement_limit {
+    STATEMENT_LIMIT_NONE,
+    STATEMENT_LIMIT_NAMES,
+    STATEMENT_LIMIT_CACHE,
+    STATEMENT_IS_OUTDATED, /* no limit: its client knows an old description of the result */
+};
 /* Does the name that is about to be defined go over one? */
 enum statement_limit statement_limit_reached(const struct client *client, const char *name,
                                              const struct shared_statement *statement);

@@ -29,12 +29,14 @@ enum statement_limit statement_limit_reached(const struct client *client, const 
 bool statement_limit_refuse(struct request_walk *walk, enum statement_limit limit)
 {
     struct client *client = walk->client;
-    const char *text = limit == STATEMENT_LIMIT_NAMES
-                           ? "pgweir: max_client_prepared_statements is reached"
-                           : "pgweir: statement_cache_size is reached";
+    static const char *const texts[] = {
+        [STATEMENT_LIMIT_NAMES] = "pgweir: max_client_prepared_statements is reached",
+        [STATEMENT_LIMIT_CACHE] = "pgweir: statement_cache_size is reached",
+        [STATEMENT_IS_OUTDATED] = "pgweir: a statement's result has changed",
+    };
     uint8_t memory[128];
     struct bytes out = bytes_over(memory, sizeof(memory));
-    build_parse(&out, "pgweir", text, (struct span){0}, 0);
+    build_parse(&out, "pgweir", texts[limit], (struct span){0}, 0);
     if (!request_put(walk, out.data, out.size))
         return false;
     client->unit_has_begun = true;
@@ -42,11 +44,22 @@ bool statement_limit_refuse(struct request_walk *walk, enum statement_limit limi
     return true;
 }
 
-void statement_limit_tell(struct client *client, uint8_t limit)
+/* PostgreSQL's own words, with the routine by which drivers know it. */
+static void build_outdated(struct bytes *out)
+{
+    static const char *const fields[] = {"SERROR",       "VERROR",
+                                         "C0A000",       "Mcached plan must not change result type",
+                                         "Fplancache.c", "RRevalidateCachedQuery"};
+    size_t mark = message_begin(out, 'E');
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        bytes_string(out, fields[i]);
+    bytes_u8(out, 0);
+    message_end(out, mark);
+}
+
+static void build_limit(struct client *client, uint8_t limit, struct bytes *out)
 {
     const struct settings *settings = &client->set->config->settings;
-    uint8_t memory[1024];
-    struct bytes out = bytes_over(memory, sizeof(memory));
     struct error error;
     if (limit == STATEMENT_LIMIT_NAMES) {
         error_set(&error, SQLSTATE_LIMIT_EXCEEDED,
@@ -63,7 +76,17 @@ void statement_limit_tell(struct client *client, uint8_t limit)
                    "statement_cache_size (now %lld bytes).",
                    (long long)settings->statement_cache_size);
     }
-    build_error(&out, "ERROR", &error);
+    build_error(out, "ERROR", &error);
+}
+
+void statement_limit_tell(struct client *client, uint8_t limit)
+{
+    uint8_t memory[1024];
+    struct bytes out = bytes_over(memory, sizeof(memory));
+    if (limit == STATEMENT_IS_OUTDATED)
+        build_outdated(&out);
+    else
+        build_limit(client, limit, &out);
     if (!bytes_ok(&out) || !stream_put(&client->stream, out.data, out.size))
         client_close(client, "out of memory");
 }

@@ -312,6 +312,7 @@ enum take unnamed_bind(struct request_walk *walk, const struct message *message,
     if (shared)
         return prepared_bind_shared(walk, message, bind, shared);
     session_touch(walk->client, walk->client->unnamed_touches);
+    walk->client->last_bound = (struct digest128){0};
     walk->unnamed_parse = NULL;
     return request_forward_expecting(walk, message, LEDGER_BIND);
 }

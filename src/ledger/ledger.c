@@ -387,6 +387,17 @@ bool ledger_may_repeat(const struct ledger *ledger)
     return true;
 }
 
+bool ledger_owes_one_bind(const struct ledger *ledger)
+{
+    const struct ledger_entry *head = &ledger->entries[ledger->head % LEDGER_ENTRIES];
+    if (ledger->head == ledger->tail || head->kind != LEDGER_BIND || head->action != LEDGER_FORWARD)
+        return false;
+    for (uint32_t i = ledger->head + 1; i != ledger->tail; i++)
+        if (ledger->entries[i % LEDGER_ENTRIES].kind == LEDGER_BIND)
+            return false;
+    return true;
+}
+
 bool ledger_swallow_sync(struct ledger *ledger)
 {
     struct ledger_entry *head = head_of(ledger);

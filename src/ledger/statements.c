@@ -106,6 +106,14 @@ struct shared_statement *statement_acquire(struct statement_table *table, const 
     return statement;
 }
 
+struct shared_statement *statement_find(const struct statement_table *table,
+                                        struct digest128 digest)
+{
+    struct shared_statement *statement;
+    HASH_FIND(hh, table->by_digest, &digest, sizeof(digest), statement);
+    return statement;
+}
+
 void statement_release(struct statement_table *table, struct shared_statement *statement)
 {
     if (!statement || --statement->references > 0)
@@ -185,6 +193,15 @@ struct server_statement *server_statements_find(struct server_statements *statem
     return held;
 }
 
+void server_statements_note_change(struct server_statements *statements,
+                                   struct shared_statement *statement)
+{
+    struct server_statement *held = find_held(statements, statement->digest);
+    if (!held || held->generation != statement->generation)
+        return;
+    statement->generation++;
+}
+
 static bool put_in(struct server_statements *statements, struct server_statement *held)
 {
     memset(&held->hh, 0, sizeof(held->hh));
@@ -203,6 +220,7 @@ struct server_statement *server_statements_add(struct server_statements *stateme
     if (!held)
         return NULL;
     held->digest = statement->digest;
+    held->generation = statement->generation;
     memcpy(held->name, statement->name, sizeof(held->name));
     if (!put_in(statements, held)) {
         memory_free(held);
@@ -253,6 +271,13 @@ const struct client_statement *client_statements_find(const struct client_statem
                                                       const char *name)
 {
     return find_name(statements, name);
+}
+
+void client_statements_note_described(const struct client_statements *statements, const char *name)
+{
+    struct client_statement *named = find_name(statements, name);
+    if (named)
+        named->described = named->statement->generation + 1;
 }
 
 static void forget_name(struct client_statements *statements, struct statement_table *table,

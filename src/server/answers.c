@@ -313,8 +313,11 @@ static enum take take_error(struct walk *walk, const struct message *message)
     tally_add(&server->set->errors, error.sqlstate, "");
     if (tells_of_stale_statement(&error)) {
         server_statements_mark_stale(&server->statements);
+        server->found_changed = strcmp(error.sqlstate, "0A000") == 0;
         if (may_repeat(walk))
             return repeat(walk, message);
+        if (server->found_changed && server->events && server->events->changed)
+            server->events->changed(server);
     }
     bool is_fatal = strcmp(error.severity, "FATAL") == 0 || strcmp(error.severity, "PANIC") == 0;
     if (is_fatal && ends_unread(walk, &error))

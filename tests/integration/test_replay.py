@@ -282,3 +282,77 @@ def test_a_request_that_a_server_has_read_is_not_sent_again(pooler, cluster, tls
             with pytest.raises(Closed):
                 peer.read_until("Z")
         assert "ended before it had read a request" not in under_test.log()
+
+
+DRIVER = [describe_statement("known"), SYNC]  # one that describes a statement once, and no portal
+
+
+def outdated(answers):
+    return [(answer.fields["C"], answer.fields["M"], answer.fields["R"]) for answer in answers if answer.type == "E"]
+
+
+def test_who_knows_an_old_description_is_told_as_by_postgresql(pool, table, both):
+    """Another client's request, which describes its portal, has found the change and healed it before."""
+    told = [("0A000", "cached plan must not change result type", "RevalidateCachedQuery")]
+    one, two = both
+    for peer in both:
+        peer.ask(parse("select * from changing", "known"), *DRIVER)
+    warm(pool, one, two)
+    for _ in range(2):
+        assert rows(one.ask(run("known"))) == ["1"]
+        table.change()
+        answers = two.ask(bind(statement="known"), describe_portal(), execute(), SYNC)
+        assert types(answers) == "2TDCZ" and len(answers[1].columns) == table.columns
+        for _ in range(2):
+            answers = one.ask(run("known"))
+            assert types(answers) == "EZ" and outdated(answers) == told
+        answers = one.ask(bind(statement="known"), describe_portal(), execute(), SYNC)
+        assert types(answers) == "2TDCZ" and len(answers[1].columns) == table.columns
+        one.ask(query("begin"))
+        assert outdated(one.ask(run("known"))) == told and errors(one.ask(query("select 1"))) == ["25P02"]
+        one.ask(query("rollback"))
+        assert types(one.ask(close_statement("known"), parse("select * from changing", "known"), *DRIVER)) == "31tTZ"
+        assert rows(one.ask(run("known"))) == ["1"]
+        two.ask(describe_statement("known"), SYNC)
+
+
+def test_a_change_is_told_once_however_many_servers_find_it(pool, table, both):
+    one, two = both
+    for peer in both:
+        peer.ask(parse("select * from changing", "known"), *DRIVER)
+    warm(pool, one, two)
+    table.change()
+    assert errors(one.ask(run("known"))) == ["0A000"]
+    assert errors(two.ask(run("known"))) == ["0A000"]
+    for peer in both:
+        peer.ask(close_statement("known"), parse("select * from changing", "known"), *DRIVER)
+    for _ in range(2):
+        if pool.options["default_pool_size"] == 2:
+            one.ask(query("begin"))  # the other one gets the other server
+        assert errors(two.ask(run("known"))) == []
+        one.ask(query("commit"))
+        assert errors(one.ask(run("known"))) == []
+
+
+def test_nothing_is_said_of_a_description_that_is_still_true(pool, table, both):
+    one, two = both
+    one.ask(parse("select a from changing", "known"), *DRIVER)
+    warm(pool, one, two)
+    table.change()
+    assert types(two.ask(bind(statement="all_of_it"), describe_portal(), execute(), SYNC)) == "2TDCZ"
+    assert rows(one.ask(run("known"))) == ["1"]
+
+
+def test_a_change_that_was_found_in_a_transaction_is_told_to_others_too(pool, table, both):
+    one, two = both
+    for peer in both:
+        peer.ask(parse("select * from changing", "known"), *DRIVER)
+    warm(pool, one, two)
+    one.ask(query("begin"))
+    table.change()
+    assert errors(one.ask(run("known"))) == ["0A000"]
+    one.ask(query("rollback"))
+    for _ in range(2):
+        assert errors(two.ask(run("known"))) == ["0A000"]
+    two.ask(close_statement("known"), parse("select * from changing", "known"), *DRIVER)
+    assert rows(two.ask(run("known"))) == ["1"]
