@@ -142,6 +142,7 @@ struct client {
     uint32_t unit;              /* number of the Sync unit that is being read */
     uint32_t delta_unit;        /* unit of the last statement delta */
     uint32_t parses_of_its_own; /* of texts that are not shared */
+    uint32_t copy_data_unit;    /* the Sync unit, plus one, in which CopyData was sent last */
     uint32_t deallocates_unit;  /* the Sync unit, plus one, in which an unnamed Parse takes names */
     char deallocates[QUERY_NAME_SIZE]; /* which; "": all */
     /* A cancel that waits until the head of the ledger is the client's. NULL: none. */

@@ -35,15 +35,6 @@ static void expect(struct client *client, enum ledger_kind kind, enum ledger_act
     ledger_expect(&client->server->ledger, kind, action, answer, delta);
 }
 
-/* Deltas that are settled at once (a made-up answer with nothing in front of it) are heard of now.
- */
-static void hear_settled(struct client *client)
-{
-    struct ledger_entry entry;
-    while (client->server && ledger_take_settled(&client->server->ledger, &entry))
-        attach_server_events.settled(client->server, &entry);
-}
-
 static bool put_close(struct request_walk *walk, const char *name)
 {
     uint8_t memory[STATEMENT_NAME_SIZE + 16];
@@ -217,7 +208,7 @@ static enum take define(struct request_walk *walk, const struct message *message
         return client->state == CLIENT_CLOSED ? TAKE_STOP : no_memory(walk);
     if (!request_drop(walk, message->size))
         return TAKE_STOP;
-    hear_settled(client);
+    (void)request_hear_settled(client);
     return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
 }
 
@@ -246,7 +237,7 @@ enum take prepared_parse_shared(struct request_walk *walk, const struct message 
     ledger_note_unnamed(&client->server->ledger, unnamed);
     if (!request_drop(walk, message->size))
         return TAKE_STOP;
-    hear_settled(client);
+    (void)request_hear_settled(client);
     return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
 }
 
@@ -503,6 +494,6 @@ enum take prepared_close(struct request_walk *walk, const struct message *messag
         return TAKE_STOP;
     }
     expect(client, LEDGER_CLOSE, LEDGER_SYNTHESIZE, '3', delta);
-    hear_settled(client);
+    (void)request_hear_settled(client);
     return client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
 }

@@ -60,8 +60,22 @@ enum take request_refuse(struct request_walk *walk, const char *sqlstate, const 
     return TAKE_STOP;
 }
 
+bool request_hear_settled(struct client *client)
+{
+    struct ledger_entry entry;
+    bool has_heard = false;
+    while (client->server && ledger_take_settled(&client->server->ledger, &entry)) {
+        attach_server_events.settled(client->server, &entry);
+        has_heard = true;
+    }
+    return has_heard;
+}
+
 enum take request_hold(struct request_walk *walk)
 {
+    if (request_hear_settled(
+            walk->client)) /* it may have been these that it waited for: looked at again */
+        return walk->client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
     if (request_flush(walk))
         walk->client->server->owner_holds = true;
     return TAKE_STOP;
@@ -167,8 +181,9 @@ static enum take take_naming_query(struct request_walk *walk, const struct messa
     return take;
 }
 
-/* During COPY IN the server would ignore a Sync; if the COPY fails meanwhile, it would not. It is
- * kept back until that is known. */
+/* During COPY IN the server ignores a Sync; if data in front of it has made the COPY fail, it does
+ * not. It is kept back until that is known; where there was no data (the Sync of the Execute, which
+ * came late), it is ignored. */
 static bool is_in_mid_copy(const struct client *client)
 {
     const struct ledger *ledger = &client->server->ledger;
@@ -180,7 +195,7 @@ static enum take take_sync(struct request_walk *walk, const struct message *mess
     struct client *client = walk->client;
     if (!is_in_mid_copy(client))
         return forward_unit_end(walk, message, LEDGER_SYNC);
-    client->withheld_sync = true;
+    client->withheld_sync = client->copy_data_unit == client->unit + 1;
     return request_drop(walk, message->size) ? TAKE_NEXT : TAKE_STOP;
 }
 
@@ -245,7 +260,10 @@ static enum take take_with_server(struct request_walk *walk, const struct messag
     case 'c':
     case 'f':
         return take_copy_end(walk, message);
-    default: /* 'H', 'd' */
+    case 'd':
+        client->copy_data_unit = client->unit + 1;
+        return request_forward(walk, message);
+    default: /* 'H' */
         return request_forward(walk, message);
     }
 }
@@ -368,14 +386,8 @@ static bool is_held(struct client *client, const struct message *message)
 static enum take make_room(struct request_walk *walk)
 {
     static const uint8_t flush[] = {'H', 0, 0, 0, 4};
-    struct server *server = walk->client->server;
-    struct ledger_entry entry;
-    if (ledger_has_settled(
-            &server->ledger)) { /* skipped while nothing is owed: nobody else would hear of them */
-        while (walk->client->server && ledger_take_settled(&server->ledger, &entry))
-            attach_server_events.settled(server, &entry);
+    if (request_hear_settled(walk->client))
         return walk->client->state == CLIENT_CLOSED ? TAKE_STOP : TAKE_NEXT;
-    }
     if (!walk->client->flush_was_sent && !request_put(walk, flush, sizeof(flush)))
         return TAKE_STOP;
     walk->client->flush_was_sent = true;

@@ -29,6 +29,9 @@ enum take request_forward_tagged(struct request_walk *walk, const struct message
                                  enum ledger_kind kind, void *tag);
 /* Waits until the whole message is there. */
 enum take request_want_whole(struct request_walk *walk, const struct message *message);
+/* The client hears of what has settled. Entries that are skipped while nothing is owed settle at
+ * once, and no answer comes in which it would. False: there was nothing. */
+bool request_hear_settled(struct client *client);
 /* Waits until the ledger has moved. */
 enum take request_hold(struct request_walk *walk);
 /* The client, which has no server any more, is told the error in place of its unit's answers. */

@@ -410,6 +410,8 @@ script("copy_that_never_started_extended_with_two_syncs", parse("copy nowhere fr
        SYNC + GOOD, ready(3))
 script("messages_behind_an_extended_copy", XIN + LINES + COPY_DONE + extended("select 'behind'") + SYNC + GOOD, ready(2))
 script("copy_in_extended_within_a_transaction", query("begin"), None, XIN + LINES + COPY_DONE + SYNC, None, query("commit"), None, COUNT, None)
+script("sync_of_an_execute_comes_into_its_copy_that_fails", XIN, Await("G"), SYNC + BAD_LINE + SYNC, None, query("select 1"), None)
+script("sync_of_an_execute_comes_into_its_copy", XIN, Await("G"), SYNC + LINES + COPY_DONE + SYNC, None, COUNT, None)
 script("copy_in_extended_then_execute", XIN + LINES + COPY_DONE + parse("select count(*) from copied") + bind() + execute() + SYNC, None)
 
 # Startup. Each of these begins on a new connection.
