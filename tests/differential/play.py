@@ -20,7 +20,7 @@ from waiting import SLOW
 
 PATIENCE = 5.0
 # What keeps a client on its server after its transaction (pgweir's session_state=follow): nobody else may have to wait for it.
-PINNING = re.compile(r"\btemp\b|with hold|pg_advisory_lock|nextval|setseed|\bdo\b|\bload\b", re.I)
+PINNING = re.compile(r"\btemp\b|with hold|pg_advisory_lock|nextval|currval|lastval|setseed|\bdo\b|\bload\b", re.I)
 
 
 class Answers:
