@@ -15,8 +15,9 @@
 #define AUTH_SHA256_SIZE 32
 #define AUTH_MD5_SIZE    16
 
-/* Fetches what is costly to look up for each call, and checks HMAC-SHA-256 with a known answer;
- * false: this OpenSSL is not fit. A missing MD5 is no error here. */
+/* Fetches what is costly to look up for each call, checks HMAC-SHA-256 with a known answer, and
+ * gives OpenSSL memory for private keys that no core file holds; before any key is read. False:
+ * this OpenSSL is not fit. A missing MD5 is no error here. */
 bool auth_crypto_init(struct error *error);
 void auth_crypto_finish(void);
 

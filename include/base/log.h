@@ -35,6 +35,9 @@ struct log_subject {
     char prefix[160];
 };
 
+/* Where the lines of base/audit go. */
+enum log_audit { AUDIT_OFF, AUDIT_FILE, AUDIT_SYSLOG, AUDIT_JOURNAL };
+
 struct log_settings {
     int verbose; /* 1: DEBUG lines too, 2: NOISE too */
     bool quiet;  /* nothing to stderr */
@@ -43,6 +46,10 @@ struct log_settings {
     bool json; /* stderr and file: an object a line (syslog gets the text) */
     bool syslog;
     const char *syslog_ident, *syslog_facility;
+    enum log_audit audit;
+    const char *audit_file; /* with AUDIT_FILE; opened as logfile is */
+    /* With AUDIT_JOURNAL; called by the log's thread. False: not taken. */
+    bool (*journal)(const char *ident, const char *text);
 };
 
 /* Starts the thread. False when the log file cannot be opened (why is on stderr). */

@@ -19,8 +19,15 @@ void memory_free(void *memory); /* NULL is fine */
 /* Overwrites, in a way that the compiler keeps. */
 void memory_wipe(void *memory, size_t size);
 
-/* Wipes a zero-terminated text and frees it. NULL is fine. */
-void memory_free_secret(char *text);
+/* Memory for secrets, in src/base/memory_secret.c: no core file holds it. Freed by the two below
+ * alone. */
+void *memory_zalloc_secret(size_t size) __attribute__((malloc, alloc_size(1)));
+char *memory_strdup_secret(const char *text); /* NULL gives NULL */
+char *memory_strndup_secret(const char *text, size_t size);
+/* Wipes what the caller has used of it, and frees it; also what is not from there. NULL is fine. */
+void memory_wipe_and_free(void *memory, size_t size);
+void memory_free_secret(char *text); /* the same for a zero-terminated text */
+size_t memory_secrets_in_use(void);  /* how many pieces are not freed */
 
 /* Compares in time that depends on size alone. */
 bool memory_equal_constant_time(const void *a, const void *b, size_t size);

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/clock.h"
+#include "base/log.h"
 #include "net/tls_context.h"
 
 enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
@@ -34,6 +35,7 @@ enum cancel_tls { CANCEL_TLS_ALLOW, CANCEL_TLS_REQUIRE };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum cancel_on_disconnect { CANCEL_ON_DISCONNECT_ALWAYS, CANCEL_ON_DISCONNECT_NEVER };
 
+#define SETTING_TYPE_AUDIT           enum log_audit
 #define SETTING_TYPE_INT             int
 #define SETTING_TYPE_UINT            unsigned
 #define SETTING_TYPE_TIME            usec_t
@@ -57,6 +59,7 @@ struct settings {
 #include "config/options.def"
 };
 
+#undef SETTING_TYPE_AUDIT
 #undef SETTING_TYPE_INT
 #undef SETTING_TYPE_UINT
 #undef SETTING_TYPE_TIME

@@ -119,6 +119,9 @@ bool stream_start_tls_connect(struct stream *stream, struct tls_context *context
 bool stream_is_tls(const struct stream *stream);
 /* "TLSv1.3/TLS_AES_256_GCM_SHA384", "" without TLS. */
 void stream_tls_text(const struct stream *stream, char *text, size_t size);
+/* Until this is called, what an accepted connection has said over TLS is wiped from OpenSSL's
+ * memory as it is read: there may be passwords in it. */
+void stream_tls_secrets_are_over(struct stream *stream);
 /* What was chosen by ALPN: TLS_ALPN_..., 0: nothing. */
 unsigned stream_tls_alpn(const struct stream *stream);
 /* Whether the handshake resumed a session. */
@@ -129,6 +132,8 @@ bool stream_tls_has_peer(const struct stream *stream);
 bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size);
 /* Its common name, or a DNS or IP name beside it, is `name`: as names of hosts are compared
  * (without regard to case, a leading *. for one label). */
+/* SHA-256 of it, in hexadecimal. */
+bool stream_tls_peer_fingerprint(const struct stream *stream, char *text, size_t size);
 bool stream_tls_peer_is(const struct stream *stream, const char *name);
 /* The same of the certificate that we have shown in this handshake. */
 bool stream_tls_own_is(const struct stream *stream, const char *name);

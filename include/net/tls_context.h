@@ -53,5 +53,9 @@ tls_context_acquire(struct tls_context *context); /* NULL gives NULL; any thread
 void tls_context_release(struct tls_context *context);
 enum tls_mode tls_context_mode(const struct tls_context *context);
 
+/* First of all in main, before OpenSSL has any memory: what is left of reading private keys can be
+ * wiped then (src/net/tls_memory.c). False: it was too late, and is not. */
+bool tls_memory_init(void);
+
 /* "OpenSSL 3.0.x ...". */
 const char *tls_library_version(void);

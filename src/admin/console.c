@@ -2,7 +2,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/audit.h"
 #include "base/memory.h"
+#include "config/options.h"
 #include "show.h"
 #include "wire/message.h"
 
@@ -185,11 +187,37 @@ static void (*find_order(const struct command *command))(struct console_session 
     return console_order_is_known(command->word) ? console_order : NULL;
 }
 
+/* What is secret cannot be SET: a value that was tried is left out all the same. */
+static void audit_order(const struct client *client, const struct command *command)
+{
+    const struct config_option *option =
+        command->is_set ? config_option_find(command->argument) : NULL;
+    char host[ADDRESS_TEXT_MAX] = "";
+    struct address address;
+    struct audit_line line;
+
+    if (!audit_enabled())
+        return;
+    if (address_of_peer(&address, client->stream.fd))
+        address_text(&address, host, sizeof(host));
+    audit_begin(&line, "console");
+    audit_text(&line, "outcome", client->is_admin ? "accepted" : "refused");
+    audit_text(&line, "user", client->user_name);
+    audit_text(&line, "address", host);
+    audit_text(&line, "order", command->word);
+    audit_text(&line, "argument", command->argument[0] ? command->argument : NULL);
+    if (command->value[0] && !(option && option->type == OPTION_SECRET))
+        audit_text(&line, "value", command->value);
+    audit_send(&line);
+}
+
 static void run_order(struct console_session *session, const struct command *command,
                       const char *query)
 {
     void (*order)(struct console_session *, const struct command *, const char *) =
         find_order(command);
+    if (order)
+        audit_order(session->client, command);
     if (!order)
         console_invalid(session, query);
     else if (!session->client->is_admin)

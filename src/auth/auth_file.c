@@ -31,7 +31,7 @@ bool auth_secret_set(struct auth_secret *secret, const char *text)
     *secret = (struct auth_secret){.kind = AUTH_SECRET_NONE};
     if (text == NULL || text[0] == '\0')
         return true;
-    secret->text = memory_strdup(text);
+    secret->text = memory_strdup_secret(text);
     if (secret->text == NULL)
         return false;
     secret->kind = is_md5(text)     ? AUTH_SECRET_MD5

@@ -7,6 +7,7 @@
  * HMAC()); PBKDF2 of 4,096 iterations 370 us (915 us with PKCS5_PBKDF2_HMAC). They allocate
  * nothing, take no lock and cannot fail. The price: an OpenSSL provider (FIPS) is not asked. */
 #define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -175,6 +176,10 @@ static bool hmac_is_right(void)
     return memcmp(mac, expected, sizeof(mac)) == 0;
 }
 
+/* Where OpenSSL keeps private keys: memory that no core file holds, locked as far as allowed. */
+#define SECURE_HEAP_SIZE  ((size_t)4 << 20)
+#define SECURE_HEAP_LEAST 32
+
 bool auth_crypto_init(struct error *error)
 {
     if (!hmac_is_right())
@@ -182,6 +187,8 @@ bool auth_crypto_init(struct error *error)
                          "SHA-256 of the OpenSSL library gives wrong results");
     if (md5_algorithm == NULL)
         md5_algorithm = fetch_md5();
+    if (!CRYPTO_secure_malloc_initialized())
+        (void)CRYPTO_secure_malloc_init(SECURE_HEAP_SIZE, SECURE_HEAP_LEAST);
     return true;
 }
 

@@ -47,12 +47,12 @@ static bool name_of(const struct key_cache *cache, const struct key_cache_subjec
 struct key_cache *key_cache_create(unsigned entries_max)
 {
     uint8_t secret[AUTH_SHA256_SIZE];
-    struct key_cache *cache = memory_zalloc(sizeof(*cache));
+    struct key_cache *cache = memory_zalloc_secret(sizeof(*cache));
 
     if (cache == NULL)
         return NULL;
     if (pthread_mutex_init(&cache->mutex, NULL) != 0) {
-        memory_free(cache);
+        memory_wipe_and_free(cache, sizeof(*cache));
         return NULL;
     }
     TAILQ_INIT(&cache->by_age);
@@ -65,8 +65,7 @@ struct key_cache *key_cache_create(unsigned entries_max)
 
 static void forget(struct entry *entry)
 {
-    memory_wipe(entry, sizeof(*entry));
-    memory_free(entry);
+    memory_wipe_and_free(entry, sizeof(*entry));
 }
 
 static void take_out(struct key_cache *cache, struct entry *entry)
@@ -90,8 +89,7 @@ void key_cache_destroy(struct key_cache *cache)
         return;
     key_cache_clear(cache);
     pthread_mutex_destroy(&cache->mutex);
-    memory_wipe(cache, sizeof(*cache));
-    memory_free(cache);
+    memory_wipe_and_free(cache, sizeof(*cache));
 }
 
 /* The entry, now the youngest, or NULL. */
@@ -144,7 +142,7 @@ void key_cache_put(struct key_cache *cache, const struct key_cache_subject *subj
                    const uint8_t client_key[SCRAM_KEY_SIZE],
                    const uint8_t server_key[SCRAM_KEY_SIZE])
 {
-    struct entry *entry = memory_zalloc(sizeof(*entry));
+    struct entry *entry = memory_zalloc_secret(sizeof(*entry));
 
     if (entry == NULL)
         return;

@@ -28,7 +28,7 @@ static void free_characters(uint32_t *characters, size_t count)
 /* Copies what libidn allocated, so that callers have one way to free. */
 static bool take_text(char *text, size_t size, char **prepared)
 {
-    *prepared = memory_strndup(text, size);
+    *prepared = memory_strndup_secret(text, size);
     memory_wipe(text, size);
     idn_free(text);
     return *prepared != NULL;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/audit.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "log_private.h"
@@ -24,6 +25,7 @@
 struct slot {
     _Atomic size_t turn;
     enum log_level level;
+    bool is_audit; /* of base/audit */
     usec_t when;
     size_t length; /* of text, without its zero byte */
     char text[LOG_LINE_MAX];
@@ -32,6 +34,7 @@ struct slot {
 /* What leaves the ring: a copy, so that the slot is free before anything is written. */
 struct line {
     enum log_level level;
+    bool is_audit;
     usec_t when;
     char text[LOG_LINE_MAX];
 };
@@ -53,7 +56,8 @@ static struct {
     _Atomic bool is_sleeping;         /* the consumer sleeps, or is about to: wake it */
     _Atomic bool is_running;
     _Atomic int highest_level; /* that is written; see threshold() */
-    _Atomic uint64_t dropped;
+    _Atomic uint64_t dropped, audits_dropped;
+    _Atomic bool has_audit;
     _Atomic usec_t stop_deadline; /* 0: go on */
     /* Raised at each start. A thread that log_stop() had to leave behind in a write finds another
      * number when it comes back, and ends without touching the ring. */
@@ -96,23 +100,23 @@ static struct slot *claim_slot(size_t *position)
 }
 
 /* Formatted before a slot is claimed: a claimed slot holds up all lines behind it. */
-static void enqueue(enum log_level level, usec_t when, const char *text, size_t length)
+static bool enqueue(enum log_level level, bool is_audit, const char *text, size_t length)
 {
     size_t position;
     struct slot *slot = claim_slot(&position);
 
-    if (slot == NULL) {
-        atomic_fetch_add_explicit(&state.dropped, 1, memory_order_relaxed);
-        return;
-    }
+    if (slot == NULL)
+        return false;
     slot->level = level;
-    slot->when = when;
+    slot->is_audit = is_audit;
+    slot->when = clock_realtime();
     slot->length = length;
     memcpy(slot->text, text, length + 1);
     /* Sequentially consistent, as is_sleeping: either we see the thread asleep, or it sees this. */
     atomic_store(&slot->turn, position + 1);
     if (atomic_load(&state.is_sleeping))
         wake_thread();
+    return true;
 }
 
 bool log_enabled(enum log_level level)
@@ -135,10 +139,31 @@ void log_write(enum log_level level, const struct log_subject *subject, const ch
     size_t length = log_make_text(text, sizeof(text), subject != NULL ? subject->prefix : NULL,
                                   format, arguments);
     va_end(arguments);
-    if (atomic_load_explicit(&state.is_running, memory_order_acquire))
-        enqueue(level, clock_realtime(), text, length);
-    else if (!state.is_quiet_without_thread)
-        log_write_directly((int)level, clock_realtime(), text);
+    if (!atomic_load_explicit(&state.is_running, memory_order_acquire)) {
+        if (!state.is_quiet_without_thread)
+            log_write_directly((int)level, clock_realtime(), text);
+    } else if (!enqueue(level, false, text, length)) {
+        atomic_fetch_add_explicit(&state.dropped, 1, memory_order_relaxed);
+    }
+}
+
+bool audit_enabled(void)
+{
+    return atomic_load_explicit(&state.has_audit, memory_order_relaxed);
+}
+
+uint64_t audit_dropped(void)
+{
+    return atomic_load_explicit(&state.audits_dropped, memory_order_relaxed);
+}
+
+void log_send_audit(const char *text, size_t length)
+{
+    if (!audit_enabled())
+        return;
+    if (!atomic_load_explicit(&state.is_running, memory_order_acquire) ||
+        !enqueue(LOG_LOG, true, text, length))
+        atomic_fetch_add_explicit(&state.audits_dropped, 1, memory_order_relaxed);
 }
 
 static bool slot_is_filled(void)
@@ -152,6 +177,7 @@ static bool dequeue(struct line *line)
         return false;
     struct slot *slot = &state.slots[state.head & (LOG_RING_LINES - 1)];
     line->level = slot->level;
+    line->is_audit = slot->is_audit;
     line->when = slot->when;
     memcpy(line->text, slot->text, slot->length + 1);
     atomic_store_explicit(&slot->turn, state.head + LOG_RING_LINES, memory_order_release);
@@ -208,6 +234,12 @@ static void tell_repeats(struct log_sinks *sinks, struct repeats *repeats)
     repeats->times = 0;
 }
 
+static void write_audit(struct log_sinks *sinks, const char *text)
+{
+    if (!log_sinks_write_audit(sinks, text))
+        atomic_fetch_add_explicit(&state.audits_dropped, 1, memory_order_relaxed);
+}
+
 static void write_line(struct log_sinks *sinks, struct repeats *repeats, const struct line *line)
 {
     bool is_same =
@@ -226,9 +258,25 @@ static void write_line(struct log_sinks *sinks, struct repeats *repeats, const s
 
 /* Says how many lines were lost since the last time. Not counted itself when it is lost too. */
 struct loss {
-    uint64_t reported;
+    uint64_t reported, audits_reported;
     usec_t when;
 };
+
+/* In the audit itself. */
+static void report_lost_audits(struct log_sinks *sinks, struct loss *loss)
+{
+    uint64_t dropped = audit_dropped();
+    struct audit_line line;
+
+    if (dropped == loss->audits_reported)
+        return;
+    audit_begin(&line, "lost");
+    audit_number(&line, "lines", (int64_t)(dropped - loss->audits_reported));
+    line.text[line.size++] = '}';
+    line.text[line.size] = '\0';
+    if (log_sinks_write_audit(sinks, line.text))
+        loss->audits_reported = dropped;
+}
 
 static void report_loss(struct log_sinks *sinks, struct loss *loss)
 {
@@ -247,7 +295,8 @@ static void report_loss(struct log_sinks *sinks, struct loss *loss)
 /* The ring may never be empty in a flood: then the loss is said now and then. */
 static bool loss_is_due(const struct loss *loss)
 {
-    return loss->reported != log_dropped() && clock_monotonic() - loss->when >= REPORT_USEC;
+    return (loss->reported != log_dropped() || loss->audits_reported != audit_dropped()) &&
+           clock_monotonic() - loss->when >= REPORT_USEC;
 }
 
 static bool stop_is_overdue(void)
@@ -267,17 +316,23 @@ static void *run(void *argument)
 {
     struct log_sinks *sinks = argument;
     unsigned generation = sinks->generation;
-    struct loss loss = {.reported = sinks->dropped_before, .when = clock_monotonic()};
+    struct loss loss = {.reported = sinks->dropped_before,
+                        .audits_reported = audit_dropped(),
+                        .when = clock_monotonic()};
     struct repeats repeats = {.times = 0};
     struct line line;
 
     for (;;) {
         take_new_sinks(&sinks);
         bool had_line = dequeue(&line);
-        if (had_line)
+        if (had_line && line.is_audit)
+            write_audit(sinks, line.text);
+        else if (had_line)
             write_line(sinks, &repeats, &line);
-        if (!had_line || loss_is_due(&loss))
+        if (!had_line || loss_is_due(&loss)) {
+            report_lost_audits(sinks, &loss);
             report_loss(sinks, &loss);
+        }
         if (is_left_behind(generation) || stop_is_overdue())
             break;
         if (!had_line && atomic_load(&state.stop_deadline) != 0)
@@ -356,6 +411,7 @@ bool log_start(const struct log_settings *settings)
     }
     state.is_quiet_without_thread = settings->quiet;
     atomic_store(&state.highest_level, threshold(settings));
+    atomic_store(&state.has_audit, settings->audit != AUDIT_OFF);
     atomic_store(&state.is_running, true);
     return true;
 }
@@ -365,6 +421,7 @@ void log_configure(const struct log_settings *settings)
     int file_error;
 
     atomic_store(&state.highest_level, threshold(settings));
+    atomic_store(&state.has_audit, settings->audit != AUDIT_OFF);
     state.is_quiet_without_thread = settings->quiet;
     if (!atomic_load(&state.is_running))
         return;

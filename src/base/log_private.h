@@ -21,6 +21,13 @@
  * never inside an escape or a character. Returns the length; `to` gets a zero byte. */
 size_t log_escape(char *to, size_t to_size, const char *from);
 
+/* As the inside of a JSON string: what log_escape has made, valid UTF-8 without control bytes. Cut
+ * where it does not fit, at a character. Returns the length; there is no zero byte. */
+size_t log_put_json(char *to, size_t to_size, const char *text, size_t text_size);
+
+/* A line of base/audit, whole. */
+void log_send_audit(const char *text, size_t length);
+
 /* One line of text with its subject, escaped. Returns its length. */
 size_t log_make_text(char *to, size_t to_size, const char *subject, const char *format,
                      va_list arguments) __attribute__((format(printf, 4, 0)));
@@ -41,6 +48,9 @@ struct log_sinks {
     bool to_syslog, has_opened_syslog;
     int facility;
     char ident[64]; /* openlog() keeps the pointer */
+    bool audits_to_syslog;
+    int audit_file;                                       /* -1: none */
+    bool (*journal)(const char *ident, const char *text); /* NULL: none */
     /* For the thread that starts with these sinks: what was true before the first line. */
     unsigned generation;
     uint64_t dropped_before;
@@ -57,6 +67,9 @@ void log_sinks_close(struct log_sinks *sinks); /* NULL is fine */
 bool log_sinks_write(struct log_sinks *sinks, int level, usec_t when, const char *text,
                      const _Atomic usec_t *deadline);
 
+/* A line of the audit, to where the settings say; false: it was not taken. Log thread only. */
+bool log_sinks_write_audit(struct log_sinks *sinks, const char *text);
+
 /* For the time without a thread: to stderr, blocking. */
 void log_write_directly(int level, usec_t when, const char *text);
 
@@ -66,3 +79,5 @@ int log_syslog_facility(const char *name); /* daemon where the name is unknown *
 void log_syslog_open(const char *ident, int facility);
 void log_syslog_close(void);
 void log_syslog_write(int priority, const char *text);
+/* To authpriv, as informational. */
+void log_syslog_write_audit(const char *text);

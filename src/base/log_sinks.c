@@ -38,6 +38,26 @@ static bool is_named(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
+static int open_file(const char *path, mode_t mode)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, mode);
+}
+
+/* Without the place lines are lost, and counted. */
+static void open_audit(struct log_sinks *sinks, const struct log_settings *settings)
+{
+    sinks->audit_file = -1;
+    if (settings->audit == AUDIT_FILE && is_named(settings->audit_file)) {
+        sinks->audit_file = open_file(settings->audit_file, 0600);
+        if (sinks->audit_file < 0)
+            log_error(NULL, "audit_log: cannot open \"%s\": %s", settings->audit_file,
+                      strerror(errno));
+    }
+    sinks->audits_to_syslog = settings->audit == AUDIT_SYSLOG;
+    if (settings->audit == AUDIT_JOURNAL)
+        sinks->journal = settings->journal;
+}
+
 struct log_sinks *log_sinks_open(const struct log_settings *settings, int *file_error)
 {
     struct log_sinks *sinks = memory_zalloc(sizeof(*sinks));
@@ -49,11 +69,11 @@ struct log_sinks *log_sinks_open(const struct log_settings *settings, int *file_
     }
     sinks->file = -1;
     if (is_named(settings->logfile)) {
-        sinks->file =
-            open(settings->logfile, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+        sinks->file = open_file(settings->logfile, 0640);
         if (sinks->file < 0)
             *file_error = errno;
     }
+    open_audit(sinks, settings);
     sinks->keeps_older_file = *file_error != 0;
     sinks->to_stderr = !settings->quiet;
     sinks->is_journal = stderr_is_journal();
@@ -73,9 +93,9 @@ void log_sinks_take_over(struct log_sinks *sinks, struct log_sinks *older)
         older->file = -1;
     }
     log_sinks_close(older);
-    if (sinks->to_syslog)
+    sinks->has_opened_syslog = sinks->to_syslog || sinks->audits_to_syslog;
+    if (sinks->has_opened_syslog)
         log_syslog_open(sinks->ident, sinks->facility);
-    sinks->has_opened_syslog = sinks->to_syslog;
 }
 
 void log_sinks_close(struct log_sinks *sinks)
@@ -84,6 +104,8 @@ void log_sinks_close(struct log_sinks *sinks)
         return;
     if (sinks->file >= 0)
         close(sinks->file);
+    if (sinks->audit_file >= 0)
+        close(sinks->audit_file);
     if (sinks->has_opened_syslog)
         log_syslog_close();
     memory_free(sinks);
@@ -169,6 +191,21 @@ bool log_sinks_write(struct log_sinks *sinks, int level, usec_t when, const char
     if (sinks->to_stderr)
         taken = write_to_stderr(sinks, line, mark + size, deadline) && taken;
     return taken;
+}
+
+bool log_sinks_write_audit(struct log_sinks *sinks, const char *text)
+{
+    char line[LOG_OUTPUT_MAX];
+
+    if (sinks->audit_file >= 0) {
+        int size = snprintf(line, sizeof(line), "%s\n", text);
+        return write_to_file(sinks->audit_file, line, (size_t)size);
+    }
+    if (sinks->journal != NULL)
+        return sinks->journal(sinks->ident, text);
+    if (sinks->audits_to_syslog)
+        log_syslog_write_audit(text);
+    return sinks->audits_to_syslog;
 }
 
 void log_write_directly(int level, usec_t when, const char *text)

@@ -44,3 +44,8 @@ void log_syslog_write(int priority, const char *text)
 {
     syslog(priority, "%s", text);
 }
+
+void log_syslog_write_audit(const char *text)
+{
+    syslog(LOG_AUTHPRIV | LOG_INFO, "%s", text);
+}

@@ -100,9 +100,7 @@ size_t log_make_line(char *to, size_t to_size, usec_t when, const char *level, c
     return length > 0 && (size_t)length < to_size ? (size_t)length : to_size - 1;
 }
 
-/* What log_escape has made: valid UTF-8 without control bytes. Cut where it does not fit, at a
- * character. */
-static size_t put_json(char *to, size_t to_size, const char *text, size_t text_size)
+size_t log_put_json(char *to, size_t to_size, const char *text, size_t text_size)
 {
     size_t length = 0;
 
@@ -151,13 +149,13 @@ size_t log_make_json(char *to, size_t to_size, usec_t when, const char *level, c
     if (prefix > 0) {
         length += (size_t)snprintf(to + length, to_size - length,
                                    "\"connection\":\"%.*s\",\"subject\":\"", (int)connection, text);
-        length += put_json(to + length, end - length - 16, text + connection + 2,
-                           prefix - connection - 2);
+        length += log_put_json(to + length, end - length - 16, text + connection + 2,
+                               prefix - connection - 2);
         length += (size_t)snprintf(to + length, to_size - length, "\",");
         text += prefix + 1;
     }
     length += (size_t)snprintf(to + length, to_size - length, "\"message\":\"");
-    length += put_json(to + length, end - length, text, strlen(text));
+    length += log_put_json(to + length, end - length, text, strlen(text));
     memcpy(to + length, "\"}\n", 4);
     return length + 3;
 }

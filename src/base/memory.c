@@ -71,14 +71,6 @@ void memory_wipe(void *memory, size_t size)
         explicit_bzero(memory, size);
 }
 
-void memory_free_secret(char *text)
-{
-    if (text == NULL)
-        return;
-    memory_wipe(text, strlen(text));
-    free(text);
-}
-
 bool memory_equal_constant_time(const void *a, const void *b, size_t size)
 {
     /* volatile: the compiler must not stop at the first difference. */

@@ -277,6 +277,7 @@ void client_refuse(struct client *client, const struct error *error)
         stream_flush(&client->stream);
         read_what_is_there(&client->stream);
     }
+    login_audit_refused(client, &why);
     bool is_said = was_heard(client);
     client_close(client, why.message);
     if (is_said)

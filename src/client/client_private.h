@@ -71,6 +71,7 @@ struct client_login {
     struct scram_cache_wait *wait;
     uint8_t prelude[128]; /* AuthenticationSASLFinal: goes out in one write with what follows */
     size_t prelude_size;
+    const char *cause;  /* why it must fail, for the audit; NULL: what it is told */
     char failure[64];   /* what it is told: LOGIN_FAILED */
     usec_t deadline_at; /* while it moves */
     bool follows;       /* session_state=follow: settings of the startup packet hold for it */
@@ -229,6 +230,12 @@ bool login_rules_choose(struct client *client);
 bool login_rules_look_at_address(struct client *client);
 /* False: refused, for its user is not known, or it is outside and nothing would be asked. */
 bool login_rules_enter(struct client *client);
+
+/* client/login_audit: a login, or a flood of failed ones, in the audit. */
+void login_audit_accepted(const struct client *client);
+/* Of clients that have not logged in, and have said who they are. */
+void login_audit_refused(const struct client *client, const struct error *error);
+void login_audit_breaker(const struct client *client);
 
 /* client/notice: what we say to a client, and of one to the log. */
 /* False: no memory. */

@@ -131,6 +131,9 @@ static bool settle_secret(struct client *client)
 
     if (login->method == LOGIN_PASSTHROUGH) {
         notice_subject(client, client->database_name, client->user_name);
+        login->must_fail = login->is_outside;
+        if (login->is_outside)
+            notice_outside(client);
         return true;
     }
     login->must_fail = !has_usable_secret(client);
@@ -251,10 +254,13 @@ static void forget_answer(struct client *client, const struct message *message)
 /* The end of a dialogue: the client is not to be touched afterwards. */
 static void conclude(struct client *client, bool is_right, const char *text)
 {
-    if (is_right && !client->login->must_fail)
+    if (is_right && !client->login->must_fail) {
         login_succeeded(client);
-    else
-        login_failed(client, text);
+        return;
+    }
+    if (client->login->cause == NULL)
+        client->login->cause = "wrong password";
+    login_failed(client, text);
 }
 
 /* ---- cleartext and md5 ---- */
@@ -368,7 +374,9 @@ static bool take_password(struct client *client, const struct message *message)
         login_failed(client, "empty password returned by client");
         return false;
     }
-    if (client->login->method == LOGIN_PASSTHROUGH)
+    if (client->login->method == LOGIN_PASSTHROUGH && client->login->must_fail)
+        login_methods_conclude(client, false);
+    else if (client->login->method == LOGIN_PASSTHROUGH)
         login_passthrough_take(client, password);
     else if (judge_password(client, password, &is_right))
         login_methods_conclude(client, is_right && !client->login->must_fail);

@@ -95,6 +95,7 @@ void notice_no_such_user(struct client *client)
 {
     static struct log_limit limit;
 
+    client->login->cause = "no such user";
     if (may_log(&limit))
         log_info(&client->subject, "no such user: %.*s", SHOWN_MAX, client->user_name);
 }
@@ -103,6 +104,7 @@ void notice_breaker(struct client *client)
 {
     static struct log_limit limit;
 
+    login_audit_breaker(client);
     if (may_log(&limit))
         log_warning(&client->subject,
                     "more than auth_breaker_failures logins a minute fail: the next failures are "
@@ -114,6 +116,7 @@ void notice_outside(struct client *client)
 {
     static struct log_limit limit;
 
+    client->login->cause = "allow_from";
     if (may_log(&limit))
         log_warning(&client->subject, "allow_from leaves this address out: db=%.*s user=%.*s",
                     SHOWN_MAX, client->database_name, SHOWN_MAX, client->user_name);

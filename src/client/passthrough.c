@@ -150,7 +150,7 @@ static bool copy_texts(struct flight *flight, const struct passthrough_subject *
     flight->asked_at = memory_strdup(subject->asked_at);
     flight->user = memory_strdup(subject->user);
     flight->server_name = memory_strdup(subject->server_name);
-    flight->password = memory_strdup(subject->password);
+    flight->password = memory_strdup_secret(subject->password);
     flight->line = memory_strdup(line);
     return flight->database != NULL && flight->asked_at != NULL && flight->user != NULL &&
            flight->server_name != NULL && flight->password != NULL && flight->line != NULL;

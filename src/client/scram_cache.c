@@ -278,7 +278,7 @@ static struct derivation *make(struct scram_cache *cache, const struct scram_cac
     derivation->cache = cache;
     LIST_INIT(&derivation->waits);
     derivation->user = memory_strdup(subject->user);
-    derivation->password = memory_strdup(subject->password);
+    derivation->password = memory_strdup_secret(subject->password);
     memcpy(derivation->salt, subject->salt, SCRAM_DERIVED_SALT);
     derivation->iterations = subject->iterations;
     if (derivation->user != NULL && derivation->password != NULL)
@@ -384,7 +384,7 @@ static struct scram_check *make_check(struct scram_cache *cache, const struct au
         return NULL;
     check->job = (struct offload_job){.run = run_check, .done = check_done};
     check->cache = cache;
-    check->password = memory_strdup(password);
+    check->password = memory_strdup_secret(password);
     if (check->password != NULL && auth_secret_set(&check->secret, secret->text))
         return check;
     free_check(check);

@@ -320,6 +320,8 @@ static bool end_answer(struct client *client, struct bytes *out)
         return false;
     }
     deadline_clear(&client->deadline);
+    login_audit_accepted(client);
+    stream_tls_secrets_are_over(&client->stream);
     login_finish(client);
     return true;
 }

@@ -87,8 +87,18 @@ static void check_require_auth(struct loader *loader)
                      "server_require_auth", "%s", error.message);
 }
 
+static void check_audit(struct loader *loader)
+{
+    const struct settings *settings = &loader->config->settings;
+
+    if (settings->audit_log == AUDIT_FILE && is_empty(settings->audit_file))
+        problems_add(loader->problems, place_of(loader, "audit_log"), "audit_log",
+                     "file needs audit_file");
+}
+
 void check_problems(struct loader *loader)
 {
+    check_audit(loader);
     check_require_auth(loader);
     check_auth_type(loader);
     if (loader->config->settings.http_port > 0 &&

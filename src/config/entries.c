@@ -20,11 +20,6 @@ static void *field(void *entry, const struct entry_key *key)
     return (char *)entry + key->offset;
 }
 
-static bool is_text(const struct entry_key *key)
-{
-    return key->type == ENTRY_TEXT || key->type == ENTRY_SECRET;
-}
-
 /* ---- life ---- */
 
 void entry_keys_finish(const struct entry_keys *keys, void *entry)
@@ -129,6 +124,12 @@ static bool copy_texts(const char *const *from, const char **to, int count)
     return true;
 }
 
+static bool copy_secret(const char *const *from, const char **to)
+{
+    *to = memory_strdup_secret(*from);
+    return *to != NULL || *from == NULL;
+}
+
 /* Key by key, not the struct as a whole: other threads count references in `entry` meanwhile. */
 bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *copy)
 {
@@ -137,7 +138,9 @@ bool entry_keys_copy(const struct entry_keys *keys, const void *entry, void *cop
         const void *from = (const char *)entry + key->offset;
         bool ok = true;
 
-        if (is_text(key))
+        if (key->type == ENTRY_SECRET)
+            ok = copy_secret(from, field(copy, key));
+        else if (key->type == ENTRY_TEXT)
             ok = copy_texts(from, field(copy, key), 1);
         else if (key->type == ENTRY_HOSTS)
             ok = copy_texts(from, field(copy, key), CONFIG_HOSTS_MAX);
@@ -260,11 +263,12 @@ static bool out_of_memory(const struct entry_report *report)
 static bool set_text(const char **place, const struct entry_key *key, const char *value,
                      const struct entry_report *report)
 {
-    const char *copy = memory_strdup(value);
+    bool is_secret = key->type == ENTRY_SECRET;
+    const char *copy = is_secret ? memory_strdup_secret(value) : memory_strdup(value);
 
     if (copy == NULL)
         return out_of_memory(report);
-    if (key->type == ENTRY_SECRET)
+    if (is_secret)
         owned_free_secret(*place);
     else
         owned_free(*place);

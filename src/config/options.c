@@ -75,6 +75,7 @@ static const char *const tls_mode_names[] = {"disable",   "allow",       "prefer
 static const char *const cancel_tls_names[] = {"allow", "require", NULL};
 static const char *const disconnect_mode_names[] = {"always", "never", NULL};
 static const char *const channel_binding_names[] = {"disable", "prefer", "require", NULL};
+static const char *const audit_names[] = {"off", "file", "syslog", "journal", NULL};
 static const char *const log_format_names[] = {"text", "json", NULL};
 
 static int find_name(const char *const *names, const char *name)
@@ -304,11 +305,12 @@ static bool set_text(void *value, const struct config_option *option, const char
                      struct error *error)
 {
     const char **place = value;
-    const char *copy = memory_strdup(text);
+    bool is_secret = option->type == OPTION_SECRET;
+    const char *copy = is_secret ? memory_strdup_secret(text) : memory_strdup(text);
 
     if (copy == NULL && text != NULL)
         return error_set(error, SQLSTATE_OUT_OF_MEMORY, "out of memory");
-    if (option->type == OPTION_SECRET)
+    if (is_secret)
         owned_free_secret(*place);
     else
         owned_free(*place);
@@ -347,6 +349,8 @@ bool settings_set(struct settings *settings, const struct config_option *option,
         return set_name(value, channel_binding_names, text, error);
     case OPTION_LOG_FORMAT:
         return set_name(value, log_format_names, text, error);
+    case OPTION_AUDIT:
+        return set_name(value, audit_names, text, error);
     case OPTION_STRING:
     case OPTION_SECRET:
     case OPTION_WORDS:
@@ -453,6 +457,8 @@ static const char *name_of(const struct config_option *option, const void *value
         return channel_binding_names[*(const enum channel_binding *)value];
     case OPTION_LOG_FORMAT:
         return log_format_names[*(const enum log_format *)value];
+    case OPTION_AUDIT:
+        return audit_names[*(const enum log_audit *)value];
     case OPTION_SECRET:
         return **(const char *const *)value != '\0' ? "****" : "";
     default:

@@ -175,6 +175,16 @@ static bool is_authorized(const struct connection *connection, const struct http
     return has_prefix(said, "Basic ", &rest) && password_is(rest, token);
 }
 
+/* What was said does not stay in the buffer. */
+static bool take_authorization(const struct connection *connection, const struct http_head *head)
+{
+    struct span said = http_head_field(head, "authorization");
+    bool is_right = is_authorized(connection, head);
+
+    memory_wipe((void *)(uintptr_t)said.data, said.size);
+    return is_right;
+}
+
 /* Without a token a page of somebody else's, in a browser on this machine, could read along under a
  * name of its own that it lets point here: only names that cannot be had are answered. */
 static bool host_is_ours(const struct connection *connection, const struct http_head *head)
@@ -201,6 +211,7 @@ static bool host_is_ours(const struct connection *connection, const struct http_
 static void obey(struct connection *connection, const struct http_head *head)
 {
     const struct page_kind *kind = endpoint_page(head->path);
+    bool is_allowed = take_authorization(connection, head);
     connection->keep_alive = head->keep_alive;
     connection->is_head_only = head->method == HTTP_HEAD;
     if (head->is_chunked || head->length > 0)
@@ -211,7 +222,7 @@ static void obey(struct connection *connection, const struct http_head *head)
         refuse(connection, 421, "set http_token, or ask for localhost or an address");
     else if (!kind)
         refuse(connection, 404, "/, /metrics, /healthz, /readyz and /status.json are here");
-    else if (!kind->is_public && !is_authorized(connection, head))
+    else if (!kind->is_public && !is_allowed)
         refuse(connection, 401, "the token of http_token is asked for");
     else if (!endpoint_start_page(connection, kind))
         refuse(connection, 503, "out of memory");

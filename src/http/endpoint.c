@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/audit.h"
 #include "base/memory.h"
 #include "connection.h"
 #include "net/listener.h"
@@ -104,6 +105,7 @@ static void gather(struct page *page)
     page->uptime = clock_monotonic() - workers->start_time;
     page->started = (clock_realtime() - page->uptime) / USEC_PER_SEC;
     page->log_dropped = log_dropped();
+    page->audit_dropped = audit_dropped();
     page->config = config_acquire(workers->config);
 }
 

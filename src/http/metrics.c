@@ -301,6 +301,8 @@ static void put_process(struct bytes *out, const struct page *page)
     put_family(out, "log_lines_dropped", "counter", NULL,
                "Log lines that were lost because nobody read them fast enough");
     bytes_format(out, "pgweir_log_lines_dropped_total %" PRIu64 "\n", page->log_dropped);
+    put_family(out, "audit_lines_dropped", "counter", NULL, "Lines of audit_log that were lost");
+    bytes_format(out, "pgweir_audit_lines_dropped_total %" PRIu64 "\n", page->audit_dropped);
 }
 
 /* ---- labels ---- */

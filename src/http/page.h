@@ -41,10 +41,10 @@ struct page {
     size_t listener_count;
     uint64_t cancels_missed, cancels_dropped, logins_failed, logins_delayed;
     bool is_shutting_down;
-    int64_t uptime;              /* microseconds */
-    int64_t started;             /* seconds since 1970 */
-    uint64_t log_dropped;        /* lines */
-    const struct config *config; /* a reference */
+    int64_t uptime;                      /* microseconds */
+    int64_t started;                     /* seconds since 1970 */
+    uint64_t log_dropped, audit_dropped; /* lines */
+    const struct config *config;         /* a reference */
 };
 
 void metrics_render(struct page *page);

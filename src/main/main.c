@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,11 +9,14 @@
 #include "auth/crypto.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/options.h"
 #include "gateway/gateway.h"
 #include "http/endpoint.h"
 #include "main_private.h"
+#include "net/journal.h"
 #include "net/loop.h"
+#include "net/tls_context.h"
 #include "worker/acceptor.h"
 
 static bool start_log(const struct config *config, const struct command_line *line)
@@ -26,6 +30,9 @@ static bool start_log(const struct config *config, const struct command_line *li
         .syslog = settings->syslog != 0,
         .syslog_ident = settings->syslog_ident,
         .syslog_facility = settings->syslog_facility,
+        .audit = settings->audit_log,
+        .audit_file = settings->audit_file,
+        .journal = journal_send,
     };
     return log_start(&log);
 }
@@ -141,6 +148,8 @@ int main(int argc, char **argv)
     struct error error;
     setlocale(LC_CTYPE, "C");
     tzset();
+    process_hide_memory(true);
+    (void)tls_memory_init();
     digest_init();
     command_line_parse(argc, argv, &line);
     signal(SIGPIPE, SIG_IGN);
@@ -160,5 +169,8 @@ int main(int argc, char **argv)
         status = line.check_config ? check_config(line.file) : run(&line, keys, argv[0]);
     tls_ticket_keys_destroy(keys);
     auth_crypto_finish();
+#ifdef PGWEIR_DEBUG_CHECKS
+    assert(memory_secrets_in_use() == 0); /* leak checkers do not see this memory */
+#endif
     return status;
 }

@@ -32,6 +32,8 @@ bool process_pidfile_check(const char *path);
 bool process_pidfile_write(const char *path);
 void process_pidfile_remove(const char *path);
 bool process_daemonize(void);
+/* From other processes of the same user, and from core files. */
+void process_hide_memory(bool hide);
 void process_limits(const struct config *config);
 
 /* From here until signals_install they wait: one that comes while sockets are opened would end the

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -119,11 +120,27 @@ static void raise_files(rlim_t wanted)
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
+void process_hide_memory(bool hide)
+{
+    if (prctl(PR_SET_DUMPABLE, hide ? 0 : 1) != 0)
+        log_warning(NULL, "PR_SET_DUMPABLE: %s", strerror(errno));
+}
+
+/* Memory holds secrets (THREATS §5.5). A change of the user has set both as the system likes. */
+static void settle_cores(bool wanted)
+{
+    const struct rlimit none = {0, 0};
+
+    if (!wanted)
+        setrlimit(RLIMIT_CORE, &none);
+    process_hide_memory(!wanted);
+}
+
 void process_limits(const struct config *config)
 {
-    struct rlimit files, cores = {0, 0};
-    setrlimit(RLIMIT_CORE, &cores); /* memory holds secrets (THREATS §5.5) */
+    struct rlimit files;
     const struct settings *settings = &config->settings;
+    settle_cores(settings->core_dumps != 0);
     raise_files((rlim_t)settings->max_client_conn + (rlim_t)settings->max_login_clients +
                 FILES_BESIDES);
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)

@@ -100,12 +100,14 @@ static bool load_identity(SSL_CTX *ssl_ctx, const struct tls_settings *settings,
 
     if (!tls_file_read_pair(certificate, settings->cert_file, &key, settings->key_file, error))
         return false;
+    tls_memory_wipe(true);
     if (!use_pem(ssl_ctx, certificate, use_chain))
         file_is_bad("certificate file", settings->cert_file, error);
     else if (!use_pem(ssl_ctx, &key, use_key))
         file_is_bad("key file", settings->key_file, error);
     else
         is_loaded = true;
+    tls_memory_wipe(false);
     tls_file_finish(&key);
     return is_loaded;
 }

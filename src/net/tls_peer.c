@@ -2,6 +2,7 @@
  * none), and the server's, about which connection this is. */
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -44,6 +45,20 @@ bool stream_tls_peer_name(const struct stream *stream, char *text, size_t size)
     OPENSSL_free(name);
     ERR_clear_error();
     return fits;
+}
+
+bool stream_tls_peer_fingerprint(const struct stream *stream, char *text, size_t size)
+{
+    X509 *certificate = certificate_of(stream);
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned digest_size = 0;
+
+    if (certificate == NULL || X509_digest(certificate, EVP_sha256(), digest, &digest_size) != 1 ||
+        size <= 2 * (size_t)digest_size)
+        return false;
+    for (unsigned i = 0; i < digest_size; i++)
+        snprintf(text + (size_t)2 * i, 3, "%02x", digest[i]);
+    return true;
 }
 
 static bool is_called(X509 *certificate, const char *name)

@@ -23,6 +23,9 @@ struct tls_context {
     SSL_CTX *ssl_ctx; /* NULL with TLS_DISABLE */
 };
 
+/* tls_memory: from here on what OpenSSL frees on this thread is wiped, or no longer. */
+void tls_memory_wipe(bool wipe);
+
 /* A file's bytes, and which file it was. */
 struct tls_file {
     uint8_t *data;

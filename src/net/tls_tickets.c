@@ -24,13 +24,13 @@ struct tls_ticket_keys {
 
 struct tls_ticket_keys *tls_ticket_keys_create(void)
 {
-    struct tls_ticket_keys *keys = memory_zalloc(sizeof(*keys));
+    struct tls_ticket_keys *keys = memory_zalloc_secret(sizeof(*keys));
 
     if (keys == NULL)
         return NULL;
     keys->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
     if (keys->cipher == NULL) {
-        memory_free(keys);
+        memory_wipe_and_free(keys, sizeof(*keys));
         return NULL;
     }
     random_bytes(keys->name, sizeof(keys->name));
@@ -44,8 +44,7 @@ void tls_ticket_keys_destroy(struct tls_ticket_keys *keys)
     if (keys == NULL)
         return;
     EVP_CIPHER_free(keys->cipher);
-    memory_wipe(keys, sizeof(*keys));
-    memory_free(keys);
+    memory_wipe_and_free(keys, sizeof(*keys));
 }
 
 static bool set_mac(const struct tls_ticket_keys *keys, EVP_MAC_CTX *mac)

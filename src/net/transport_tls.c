@@ -57,6 +57,8 @@ static void begin(struct stream *stream, struct tls_state *tls, bool is_server)
     stream->transport_state = tls;
     stream->is_handshaking = true;
     stream->handshake_is_server = is_server;
+    if (is_server)
+        SSL_set_options(tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
     /* A client that we have just told to begin has sent nothing yet: its event will come. */
     tls->awaits_input = is_server && tls->early == NULL;
     if (!tls->awaits_input || stream->is_readable || stream->peer_closed)
@@ -401,6 +403,14 @@ static const SSL *established(const struct stream *stream)
     const struct tls_state *tls = stream_is_tls(stream) ? stream->transport_state : NULL;
 
     return tls != NULL && tls->is_established ? tls->ssl : NULL;
+}
+
+void stream_tls_secrets_are_over(struct stream *stream)
+{
+    struct tls_state *tls = stream_is_tls(stream) ? stream->transport_state : NULL;
+
+    if (tls != NULL)
+        SSL_clear_options(tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 void stream_tls_text(const struct stream *stream, char *text, size_t size)

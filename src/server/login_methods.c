@@ -244,7 +244,7 @@ static bool ask_helper(struct server_login *login)
     keys->job.done = keys_done;
     keys->set = server->set;
     keys->server_id = server->id;
-    keys->password = memory_strdup(login->secret.text);
+    keys->password = memory_strdup_secret(login->secret.text);
     memcpy(keys->salt, login->scram.salt, login->scram.salt_size);
     keys->salt_size = login->scram.salt_size;
     keys->iterations = login->scram.iterations;

@@ -118,11 +118,9 @@ static bool take_columns(struct lookup *lookup, struct span body)
 }
 
 /* Zero-terminated texts alone: what has a zero byte inside is another name. */
-static char *copy_text(struct span value, size_t most)
+static bool is_text(struct span value, size_t most)
 {
-    if (value.size > most || memchr(value.data, 0, value.size))
-        return NULL;
-    return memory_strndup((const char *)value.data, value.size);
+    return value.size <= most && !memchr(value.data, 0, value.size);
 }
 
 /* Several rows: the last one counts. A name that is not the one asked for is nobody's. */
@@ -145,7 +143,8 @@ static bool take_row(struct lookup *lookup, struct span body)
     }
     if (!secret.data || secret.size == 0)
         return true;
-    lookup->secret = copy_text(secret, AUTH_SECRET_MAX);
+    if (is_text(secret, AUTH_SECRET_MAX))
+        lookup->secret = memory_strndup_secret((const char *)secret.data, secret.size);
     return lookup->secret || broken(lookup, "a secret is too long, or not a text");
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "net/journal.h"
 #include "worker_private.h"
 
 struct control {
@@ -222,6 +223,9 @@ static void configure_log(const struct workers *workers, const struct config *co
         .syslog = settings->syslog != 0,
         .syslog_ident = settings->syslog_ident,
         .syslog_facility = settings->syslog_facility,
+        .audit = settings->audit_log,
+        .audit_file = settings->audit_file,
+        .journal = journal_send,
     };
     log_configure(&log);
 }

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from peer import Peer, Refused
+from peer import Peer, Refused, tls_context
+from test_tls import client_side
 from waiting import BINARY
 
 SASL = ("28P01", "SASL authentication failed")
@@ -52,6 +53,15 @@ def test_where_nothing_is_asked_it_holds_too(pooler, cluster, auth_type):
     under_test = pooler(auth_type=auth_type, databases={"app": f"{server} allow_from={FAR}", "other": server})
     assert outcome(under_test) == CLEAR
     assert outcome(under_test, database="other") is None
+
+
+def test_no_server_is_asked_about_who_is_outside(pooler, certificates):
+    under_test = pooler(auth_type="passthrough", auth_users=[("admin", "admin-secret")], entry=f"allow_from={FAR}", **client_side(certificates, "prefer"))
+    with pytest.raises(Refused) as refused:
+        under_test.peer("alice", tls=tls_context(certificates.ca))
+    assert (refused.value.fields["C"], refused.value.fields["M"]) == CLEAR
+    assert "new connection to server" not in under_test.log()
+    under_test.peer("alice", "other", tls=tls_context(certificates.ca)).close()
 
 
 def test_databases_made_from_the_line_for_all_have_its_list(pooler, cluster):

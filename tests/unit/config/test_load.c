@@ -614,8 +614,8 @@ END_TEST
 
 START_TEST(what_is_not_built_is_named)
 {
-    assert_not_honoured(MAIN "dns_max_ttl = 16\npeer_id = 0\nmax_client_conn = 5\n",
-                        "dns_max_ttl;");
+    assert_not_honoured(MAIN "auth_ldap_options = x\npeer_id = 0\nmax_client_conn = 5\n",
+                        "auth_ldap_options;");
 }
 END_TEST
 
