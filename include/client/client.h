@@ -327,7 +327,7 @@ void session_follow_finish(struct client *client);
  */
 void session_rest(struct client *client);
 /* client/session: the kinds of state (enum session_kind) in words, with commas; cut to fit. */
-void session_describe(uint32_t kinds, char *text, size_t size);
+void session_describe(uint32_t mask, char *text, size_t size);
 /* client/session_pins: it keeps its server from now on, for these kinds of state. False: its pool
  * has no place for another one (pin_limit). */
 bool session_pin(struct client *client, uint32_t pins);

@@ -171,15 +171,13 @@ static void note_setting(struct session_profile *made, const struct session_sett
 bool session_profile_create(const struct session_list *list, const struct session_list *prepared,
                             struct session_profile **profile)
 {
-    static const struct session_list none = {0};
-    prepared = prepared ? prepared : &none;
+    int count = list->count + (prepared ? prepared->count : 0);
     *profile = NULL;
-    int count = list->count + prepared->count;
     if (count == 0)
         return true;
     size_t items = (size_t)count * sizeof(struct session_setting);
-    struct session_profile *made =
-        memory_zalloc(sizeof(*made) + items + text_size(list) + text_size(prepared));
+    size_t texts = text_size(list) + (prepared ? text_size(prepared) : 0);
+    struct session_profile *made = memory_zalloc(sizeof(*made) + items + texts);
     if (!made)
         return false;
     char *at = (char *)made->items + items;
@@ -189,7 +187,7 @@ bool session_profile_create(const struct session_list *list, const struct sessio
         note_setting(made, &list->items[made->count]);
     }
     made->hash = made->settings_hash;
-    for (; made->prepared_count < prepared->count; made->prepared_count++) {
+    for (; prepared && made->prepared_count < prepared->count; made->prepared_count++) {
         const struct session_setting *from = &prepared->items[made->prepared_count];
         put_item(made, made->count + made->prepared_count, from, &at);
         made->hash += PREPARED_FACTOR * hash_of(from);
