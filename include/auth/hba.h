@@ -44,6 +44,7 @@ struct hba_request {
     bool is_physical_replication;
     bool is_tls;
     const void *address; /* struct sockaddr * */
+    bool is_proxied;     /* said by a proxy: it is never this machine's own (THREATS §3.5) */
 };
 
 /* What is accepted but should be said. */

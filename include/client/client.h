@@ -62,12 +62,13 @@ struct client {
     struct client_replication *replication;
     void
         *front; /* of front_ops: what it is for the room that has taken it over; NULL: nobody has */
-    struct listener_entry *listener;                  /* by which it came in; a reference */
-    struct listener_count *listener_count;            /* counted there */
-    struct database_entry *database;                  /* references */
-    struct user_entry *user;                          /* login user; may be NULL (any) */
-    char *user_name, *database_name;                  /* owned */
-    struct pool *pool;                                /* a reference; NULL for the console */
+    struct address *real_address;          /* said by a proxy; owned. NULL: it is the socket's */
+    struct listener_entry *listener;       /* by which it came in; a reference */
+    struct listener_count *listener_count; /* counted there */
+    struct database_entry *database;       /* references */
+    struct user_entry *user;               /* login user; may be NULL (any) */
+    char *user_name, *database_name;       /* owned */
+    struct pool *pool;                     /* a reference; NULL for the console */
     struct client_count *database_count, *user_count; /* counted there; NULL: not */
     bool is_counted; /* in counts->logged_in (else in counts->logging_in) */
     bool is_admin, is_stats_user;
@@ -187,6 +188,9 @@ void client_accept(struct client_set *set, const struct client_arrival *arrival)
  * memory. */
 struct memory_peer;
 struct client *client_open_within(struct client *carrier, struct memory_peer *peer);
+
+/* client/proxied: where it comes from, as rules and limits know it. False: the socket is gone. */
+bool client_address(const struct client *client, struct address *address);
 
 void client_move_state(struct client *client, enum client_state next);
 const char *client_state_name(enum client_state state); /* as SHOW CLIENTS: idle, waiting, active */

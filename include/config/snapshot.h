@@ -96,6 +96,7 @@ struct listener_entry {
     int pool_mode;                  /* enum pool_mode or CONFIG_UNSET, as the following ints */
     int tls;                        /* enum tls_mode */
     int auth;                       /* enum auth_type */
+    int proxy_protocol;             /* 0, 1 */
     int admin;                      /* 0, 1 */
     int protocols;                  /* SPEAKS_... */
     const char *databases;          /* names with commas between them; NULL: all */
@@ -113,10 +114,11 @@ struct config {
     bool
         has_mixed_modes; /* clients of one pool may differ in their pool_mode: a listener has one */
     const struct hba *hba; /* rules of auth_hba_file; NULL unless some auth_type is hba */
-    bool has_mock_key;     /* from auth_mock_key_file */
-    uint8_t mock_key[32];  /* of it: client/login makes salts with it (THREATS §2.7) */
-    const char *file;      /* as given */
-    uint64_t generation;   /* 1 at start, +1 at each reload */
+    struct address_list *proxy_trusted; /* NULL: nobody */
+    bool has_mock_key;                  /* from auth_mock_key_file */
+    uint8_t mock_key[32]; /* of it: client/login makes salts with it (THREATS §2.7) */
+    const char *file;     /* as given */
+    uint64_t generation;  /* 1 at start, +1 at each reload */
     _Atomic int references;
     /* private to config/snapshot.c: tables of databases and users */
     struct config_tables *tables;
@@ -186,6 +188,8 @@ void listener_entry_release(struct listener_entry *listener); /* NULL is fine */
 enum auth_type listener_auth(const struct listener_entry *listener,
                              const struct settings *settings);
 enum tls_mode listener_tls(const struct listener_entry *listener, const struct settings *settings);
+/* Does a PROXY header come first? (Not on Unix sockets.) */
+bool listener_is_proxied(const struct listener_entry *listener, const struct address *peer);
 /* May the console be reached there? */
 bool listener_has_console(const struct listener_entry *listener, bool is_local);
 /* May clients that come in there use this database? */

@@ -106,7 +106,7 @@ struct report_listener {
     enum tls_mode tls;
     enum auth_type auth;
     char databases[256]; /* "": all */
-    bool has_console;
+    bool has_console, is_proxied;
     int open; /* connections now */
     uint64_t accepted, strangers;
 };

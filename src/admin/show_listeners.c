@@ -5,10 +5,13 @@
 #include "show.h"
 
 static const struct column columns[] = {
-    COLUMN_TEXT("name"),      COLUMN_TEXT("addr"),       COLUMN_INT("port"),
-    COLUMN_TEXT("protocols"), COLUMN_TEXT("pool_mode"),  COLUMN_TEXT("tls"),
-    COLUMN_TEXT("auth"),      COLUMN_TEXT("databases"),  COLUMN_TEXT("admin"),
-    COLUMN_INT("open"),       COLUMN_BIGINT("accepted"), COLUMN_BIGINT("strangers"),
+    COLUMN_TEXT("name"),        COLUMN_TEXT("addr"),
+    COLUMN_INT("port"),         COLUMN_TEXT("protocols"),
+    COLUMN_TEXT("pool_mode"),   COLUMN_TEXT("tls"),
+    COLUMN_TEXT("auth"),        COLUMN_TEXT("proxy_protocol"),
+    COLUMN_TEXT("databases"),   COLUMN_TEXT("admin"),
+    COLUMN_INT("open"),         COLUMN_BIGINT("accepted"),
+    COLUMN_BIGINT("strangers"),
 };
 
 static void cell_protocols(struct bytes *out, int protocols)
@@ -34,6 +37,7 @@ static void write_row(struct bytes *out, const struct report_listener *listener)
     cell_text(out, has_mode ? pool_mode_name((enum pool_mode)listener->pool_mode) : NULL);
     cell_text(out, tls_mode_name(listener->tls));
     cell_text(out, auth_type_name(listener->auth));
+    cell_text(out, listener->is_proxied ? "yes" : "no");
     cell_text(out, listener->databases[0] ? listener->databases : NULL);
     cell_text(out, listener->has_console ? "yes" : "no");
     cell_int(out, listener->open);

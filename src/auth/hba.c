@@ -434,13 +434,24 @@ static bool user_matches(const struct names *names, const char *user)
     return false;
 }
 
+/* Who comes by a proxy is not here, whatever address that says. */
+static bool address_matches(const struct hba *hba, const struct hba_address *address,
+                            const struct hba_request *request)
+{
+    if (request->is_proxied &&
+        (hba_address_is_loopback(address) ||
+         (address->kind == HBA_ADDRESS_SAMENET && hba_peer_is_loopback(request->address))))
+        return false;
+    return hba_address_matches(address, &hba->interfaces, request->address);
+}
+
 bool hba_match(const struct hba *hba, const struct hba_request *request,
                struct hba_verdict *verdict)
 {
     for (const struct rule *rule = hba->first; rule != NULL; rule = rule->next) {
         if (!connection_matches(rule, request) ||
             (rule->connection != CONNECTION_LOCAL &&
-             !hba_address_matches(&rule->address, &hba->interfaces, request->address)) ||
+             !address_matches(hba, &rule->address, request)) ||
             !database_matches(&rule->databases, request) ||
             !user_matches(&rule->users, request->user))
             continue;

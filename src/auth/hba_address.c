@@ -226,6 +226,16 @@ bool hba_address_matches(const struct hba_address *address, const struct hba_int
     return false;
 }
 
+bool hba_peer_is_loopback(const void *peer)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    uint8_t bytes[16];
+    int family;
+
+    return take_sockaddr(peer, &family, bytes) &&
+           (family == AF_INET ? bytes[0] == 127 : memcmp(bytes, one, 16) == 0);
+}
+
 bool hba_address_is_loopback(const struct hba_address *address)
 {
     static const uint8_t one[16] = {[15] = 1};

@@ -40,5 +40,7 @@ bool hba_address_parse(const struct rule_line *line, int *field, struct hba_addr
 /* `peer`: a struct sockaddr. An IPv4 address inside an IPv6 one counts as IPv4. */
 bool hba_address_matches(const struct hba_address *address, const struct hba_interfaces *interfaces,
                          const void *peer);
+/* 127.0.0.0/8 or ::1. */
+bool hba_peer_is_loopback(const void *peer);
 /* Every address in it is this machine's own. */
 bool hba_address_is_loopback(const struct hba_address *address);

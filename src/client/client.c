@@ -89,6 +89,7 @@ static struct client *make_client(struct client_set *set, const struct client_ar
     client->guest = arrival->guest;
     client->listener = arrival->listener;
     client->listener_count = arrival->listener_count;
+    client->login->awaits_proxy_header = listener_is_proxied(arrival->listener, &arrival->peer);
     peer_text(arrival->fd, &arrival->peer, arrival->listener->port, client->login->address,
               sizeof(client->login->address));
     notice_subject(client, NULL, NULL);
@@ -160,6 +161,7 @@ static void free_client(struct client *client)
     database_release(client->database);
     user_release(client->user);
     listener_entry_release(client->listener);
+    memory_free(client->real_address);
     memory_free(client->user_name);
     memory_free(client->database_name);
     memory_free(client);
@@ -224,6 +226,9 @@ static void leave_set(struct client *client)
 /* Port scanners and health checks send nothing: not a line for each. */
 static bool was_heard(const struct client *client)
 {
+    /* A proxy that looks whether we are there says no more than its header. */
+    if (client->login != NULL && client->login->has_no_address)
+        return false;
     return client->state != CLIENT_FIRST_BYTES || client->stream.received > 0;
 }
 

@@ -44,6 +44,8 @@ enum login_step {
 struct client_login {
     char address[64]; /* as in the log: "127.0.0.1:5432", "unix(123):6432" */
     bool ssl_was_asked, gss_was_asked;
+    bool awaits_proxy_header;
+    bool has_no_address;   /* the proxy's header said none: it may not log in */
     bool is_inside;        /* of a WebSocket: there is no TLS to begin */
     bool awaits_handshake; /* too many others are under way: nothing is read meanwhile */
     struct cancel *cancel; /* this connection has brought a CancelRequest, which is under way */
@@ -147,6 +149,9 @@ bool startup_trial_passed(struct client *client);
 void startup_findings_finish(struct startup_findings *findings);
 /* client/welcome: goes on where a trial was due. */
 void welcome_go_on(struct client *client);
+
+/* client/proxied: takes the PROXY header off the input. False: more is needed, or it is closed. */
+bool proxied_take_header(struct client *client);
 
 /* client/place: its place among those who have not logged in.
  *

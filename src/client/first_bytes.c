@@ -67,6 +67,8 @@ static enum first_verdict take_http(struct client *client)
                            "PostgreSQL lives here, and no HTTP is spoken: use a PostgreSQL client, "
                            "such as psql.\n");
     }
+    if (client->login->has_no_address)
+        return refuse_http(client, "403 Forbidden", "The PROXY header says no address.\n");
     if (front == NULL)
         return refuse_http(client, "501 Not Implemented", "HTTP is not served yet.\n");
     place_heard(client);
@@ -181,6 +183,9 @@ static enum first_verdict take_startup_message(struct client *client,
     if (has_tls(client) && tls_context_mode(client->listener->client_tls) >= TLS_REQUIRE &&
         !stream_is_tls(&client->stream))
         return refuse(client, SQLSTATE_INVALID_AUTHORIZATION, "SSL required");
+    if (client->login->has_no_address)
+        return refuse(client, SQLSTATE_INVALID_AUTHORIZATION,
+                      "the PROXY header says no address: nobody can log in");
     place_heard(client);
     login_start(client, packet);
     return FIRST_STOP;
@@ -227,6 +232,8 @@ static enum first_verdict take_packet(struct client *client, struct span input)
             client_refuse(client, &error);
         return FIRST_STOP;
     case STARTUP_CANCEL_REQUEST:
+        if (client->login->has_no_address)
+            return end(client, "cancel request without an address");
         place_heard(client);
         cancel_start(client, &packet.cancel);
         return FIRST_STOP;
@@ -249,6 +256,8 @@ static enum first_verdict take_one(struct client *client)
 
     if (input.size == 0 || client->login->awaits_handshake)
         return FIRST_STOP;
+    if (client->login->awaits_proxy_header)
+        return proxied_take_header(client) ? FIRST_NEXT : FIRST_STOP;
     if (input.data[0] == TLS_HANDSHAKE_RECORD)
         return take_client_hello(client);
     if (begins_http(input, &is_whole))

@@ -216,7 +216,7 @@ static usec_t count_failure(struct client *client)
                                           .delay = settings->auth_breaker_delay};
     struct address address;
 
-    if (!address_of_peer(&address, client_carrier(client)->stream.fd))
+    if (!client_address(client, &address))
         return 0; /* it has gone */
     struct breaker_verdict verdict =
         breaker_failed(client->set->shared->breaker, client->database_name, client->user_name,

@@ -38,7 +38,7 @@ static bool ask(struct client *client, enum login_method method)
 /* False: it has gone. */
 static bool find_address(struct client *client, struct address *address)
 {
-    if (address_of_peer(address, client_carrier(client)->stream.fd))
+    if (client_address(client, address))
         return true;
     client_close(client, "client unexpected eof");
     return false;
@@ -164,6 +164,7 @@ static bool choose_by_rules(struct client *client)
         .is_tls = stream_is_tls(&client_carrier(client)->stream),
         .is_physical_replication = replication_is_physical(client),
         .address = &address.u,
+        .is_proxied = client_carrier(client)->real_address != NULL,
     };
 
     if (!find_address(client, &address))

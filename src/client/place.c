@@ -3,11 +3,15 @@
 #include <sys/socket.h>
 
 #include "client_private.h"
+#include "wire/proxy_header.h"
 #include "wire/startup.h"
 
 #define STARTUP_PACKET_MIN    8
 #define STARTUP_REQUEST_CODES 1234   /* upper half of the codes of SSLRequest and its like */
 #define TLS_HANDSHAKE         0x1603 /* a record of that kind, and the major version */
+
+/* A proxy has its header ready (THREATS §3.5). */
+#define PROXY_HEADER_TIMEOUT USEC_PER_SEC
 
 /* How long a TLS handshake that must wait for another one's end is put off. */
 #define HANDSHAKE_RETRY (20 * USEC_PER_MSEC)
@@ -29,6 +33,16 @@ static bool begins_well(struct cursor bytes)
             (code >> 16 == 3 || code >> 16 == STARTUP_REQUEST_CODES));
 }
 
+static bool begins_as_due(const struct client *client, const uint8_t *bytes, size_t size)
+{
+    struct proxy_header header;
+    const char *why;
+
+    if (client->login->awaits_proxy_header)
+        return proxy_header_parse(bytes, size, &header, &why) != PROXY_BAD;
+    return begins_well(cursor_over(bytes, size));
+}
+
 /* In a flood newcomers push a client out before its first bytes were read, though they are there:
  * it stays. */
 static bool stays(struct client *client)
@@ -38,7 +52,7 @@ static bool stays(struct client *client)
     if (client->state != CLIENT_FIRST_BYTES || client->stream.received > 0)
         return false;
     ssize_t size = recv(client->stream.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
-    return size > 0 && begins_well(cursor_over(bytes, (size_t)size)) &&
+    return size > 0 && begins_as_due(client, bytes, (size_t)size) &&
            moat_readmit(moat_of(client), client->guest, loop_now(client->set->loop));
 }
 
@@ -75,6 +89,8 @@ void place_start(struct client *client)
     const struct settings *settings = &set->config->settings;
     usec_t whole = settings->client_login_timeout, first = settings->client_first_byte_timeout;
 
+    if (client->login->awaits_proxy_header && (first == 0 || first > PROXY_HEADER_TIMEOUT))
+        first = PROXY_HEADER_TIMEOUT;
     if (first > 0 && (whole == 0 || first < whole))
         deadline_set(&set->first_byte_deadlines, &client->deadline, client->connect_time + first);
     else

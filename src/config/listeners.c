@@ -20,7 +20,7 @@ struct listener_entry *listener_entry_create(const char *name)
         return NULL;
     atomic_init(&listener->references, 1);
     listener->pool_mode = listener->tls = listener->auth = CONFIG_UNSET;
-    listener->admin = CONFIG_UNSET;
+    listener->proxy_protocol = listener->admin = CONFIG_UNSET;
     listener->protocols = SPEAKS_POSTGRES;
     listener->name = memory_strdup(name);
     if (listener->name != NULL)
@@ -80,6 +80,11 @@ enum tls_mode listener_tls(const struct listener_entry *listener, const struct s
 {
     return listener->tls != CONFIG_UNSET ? (enum tls_mode)listener->tls
                                          : settings->client_tls_sslmode;
+}
+
+bool listener_is_proxied(const struct listener_entry *listener, const struct address *peer)
+{
+    return listener->proxy_protocol == 1 && !address_is_local(peer);
 }
 
 bool listener_has_console(const struct listener_entry *listener, bool is_local)
@@ -256,6 +261,29 @@ static void check_auth(const struct place_of_listener *at)
         problem(at, "auth=cert needs tls=verify-full and client_tls_ca_file");
 }
 
+void build_proxy_trusted(struct loader *loader)
+{
+    struct config *config = loader->config;
+    struct error error;
+
+    if (config->settings.proxy_trusted == NULL || *config->settings.proxy_trusted == '\0')
+        return;
+    config->proxy_trusted = address_list_parse(config->settings.proxy_trusted, &error);
+    if (config->proxy_trusted == NULL)
+        problems_add(loader->problems, place_of(loader, "proxy_trusted"), "proxy_trusted", "%s",
+                     error.message);
+}
+
+/* Nobody can come in there. */
+static void warn_of_no_proxy(const struct place_of_listener *at)
+{
+    const char *trusted = at->loader->config->settings.proxy_trusted;
+
+    if (at->listener->proxy_protocol == 1 && (trusted == NULL || *trusted == '\0'))
+        problems_add(at->loader->warnings, at->place, at->listener->name,
+                     "proxy_protocol lets nobody in: proxy_trusted is empty");
+}
+
 void build_listeners(struct loader *loader)
 {
     struct config *config = loader->config;
@@ -268,6 +296,7 @@ void build_listeners(struct loader *loader)
             refuse_shared_addresses(&at);
         }
         check_auth(&at);
+        warn_of_no_proxy(&at);
         config->has_mixed_modes |= config->listeners[i]->pool_mode != CONFIG_UNSET;
     }
 }

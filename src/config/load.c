@@ -322,6 +322,7 @@ static void build(struct loader *loader, int problems_before)
     build_users(loader);
     build_console(loader);
     build_listeners(loader);
+    build_proxy_trusted(loader);
     build_client_tls(loader);
     build_server_tls(loader);
     build_peer_tls(loader);
@@ -431,6 +432,7 @@ static bool change(struct loader *loader, const struct config *config,
                      error.message);
         return true;
     }
+    copy->proxy_trusted = address_list_acquire(config->proxy_trusted);
     check_problems(loader);
     bool is_client_tls = starts_with(option->name, "client_tls");
     if (!take_listeners(loader, config, is_client_tls))

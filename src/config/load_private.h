@@ -59,6 +59,7 @@ bool listener_line_begin(struct loader *loader, const char *name, struct listene
 void listener_line_end(struct loader *loader, struct ini_place place, struct listener_entry *entry);
 /* Resolves addresses (blocking); adds problems to the loader's. */
 void build_listeners(struct loader *loader);
+void build_proxy_trusted(struct loader *loader);
 
 /* ---- secrets.c ---- */
 

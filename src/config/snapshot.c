@@ -317,6 +317,7 @@ void config_release(const struct config *config)
     for (int i = 0; i < last->listener_count; i++)
         listener_entry_release(last->listeners[i]);
     hba_release(last->hba);
+    address_list_release(last->proxy_trusted);
     tables_release(last->tables);
     owned_free(last->file);
     memory_wipe(last->mock_key, sizeof(last->mock_key));

@@ -121,7 +121,7 @@ static void tell_refused(int fd, enum moat_verdict verdict)
 
 /* NULL: refused. */
 static struct moat_guest *admit(struct acceptor *acceptor, int fd, const struct address *peer,
-                                int worker)
+                                bool is_by_proxy, int worker)
 {
     struct workers *workers = acceptor->workers;
 
@@ -129,7 +129,9 @@ static struct moat_guest *admit(struct acceptor *acceptor, int fd, const struct 
         acceptor->generation = workers->config->generation;
         descriptors_share(workers);
     }
-    const struct moat_limits limits = limits_now(acceptor);
+    struct moat_limits limits = limits_now(acceptor);
+    if (is_by_proxy) /* all of them come from there: they count when it is known where from */
+        limits.connections_per_prefix = limits.logins_per_prefix = 0;
     struct moat_answer answer =
         moat_enter(workers->shared.moat, peer, worker, &limits, loop_now(workers->array[0].loop));
     for (int i = 0; i < workers->count; i++)
@@ -207,6 +209,18 @@ static void hand_over(struct workers *workers, struct worker *worker,
     loop_post(worker->loop, &handed->mail);
 }
 
+static bool is_trusted(const struct acceptor *acceptor, const struct address *peer)
+{
+    static struct log_limit limit;
+    const struct address_list *trusted = acceptor->workers->config->proxy_trusted;
+    if (trusted && address_list_allows(trusted, &peer->u))
+        return true;
+    say_refused("a connection to a listener with proxy_protocol from an address that is not in "
+                "proxy_trusted: closed",
+                &limit, peer);
+    return false;
+}
+
 void acceptor_accepted(void *argument, int fd, const struct address *peer,
                        struct listener *listener)
 {
@@ -214,10 +228,15 @@ void acceptor_accepted(void *argument, int fd, const struct address *peer,
     struct workers *workers = acceptor->workers;
     struct worker *worker = choose(workers);
     struct door *door = door_of(acceptor, listener);
-    struct moat_guest *guest = admit(acceptor, fd, peer, worker->index);
-    rest_if_behind(acceptor, listener);
+    struct listener_entry *entry = entry_of(acceptor, door);
+    bool is_by_proxy = listener_is_proxied(entry, peer);
     atomic_fetch_add_explicit(&door->count->accepted, 1, memory_order_relaxed);
+    struct moat_guest *guest = NULL;
+    if (!is_by_proxy || is_trusted(acceptor, peer))
+        guest = admit(acceptor, fd, peer, is_by_proxy, worker->index);
+    rest_if_behind(acceptor, listener);
     if (!guest) {
+        listener_entry_release(entry);
         close(fd);
         return;
     }
@@ -225,11 +244,8 @@ void acceptor_accepted(void *argument, int fd, const struct address *peer,
     set_options(workers, fd, peer);
     atomic_fetch_add(&worker->placed, 1);
     atomic_fetch_add(&door->count->open, 1);
-    const struct client_arrival arrival = {.fd = fd,
-                                           .peer = *peer,
-                                           .guest = guest,
-                                           .listener = entry_of(acceptor, door),
-                                           .listener_count = door->count};
+    const struct client_arrival arrival = {
+        .fd = fd, .peer = *peer, .guest = guest, .listener = entry, .listener_count = door->count};
     hand_over(workers, worker, &arrival);
 }
 

@@ -300,6 +300,7 @@ static void fill_row(struct report_listener *row, const struct acceptor *accepto
         .pool_mode = entry->pool_mode,
         .tls = listener_tls(entry, settings),
         .auth = listener_auth(entry, settings),
+        .is_proxied = entry->proxy_protocol == 1,
         .has_console = listener_has_console(entry, false),
         .port = entry->port,
     };

@@ -31,11 +31,14 @@ static int64_t realtime_of(usec_t when)
     return when > 0 ? (clock_realtime() - clock_monotonic() + when) / USEC_PER_SEC : 0;
 }
 
+/* `said`: where it comes from; NULL: the socket knows. */
 static void put_addresses(struct report_connection *row, const struct stream *stream,
-                          int local_default)
+                          const struct address *said, int local_default)
 {
     struct address peer, local;
-    if (address_of_peer(&peer, stream->fd)) {
+    if (said)
+        peer = *said;
+    if (said || address_of_peer(&peer, stream->fd)) {
         address_host_text(&peer, row->address, sizeof(row->address));
         row->port = address_is_local(&peer) ? local_default : address_port(&peer);
     }
@@ -102,8 +105,8 @@ static void put_client(struct report_part *part, const struct client *client, bo
     snprintf(row->state, sizeof(row->state), "%s", client_state_name(client->state));
     snprintf(row->replication, sizeof(row->replication), "%s", replication_name(client));
     snprintf(row->application_name, sizeof(row->application_name), "%s", name ? name : "");
-    put_addresses(row, &client_carrier(client)->stream,
-                  worker->clients.config->settings.listen_port);
+    put_addresses(row, &client_carrier(client)->stream, client_carrier(client)->real_address,
+                  client->listener->port);
     row->connect_time = realtime_of(client->connect_time);
     row->request_time = realtime_of(client->request_time);
     bool has_query = client->is_in_request || client->state == CLIENT_CONSOLE;
@@ -142,7 +145,7 @@ static void put_server(struct report_part *part, const struct server *server)
         snprintf(row->application_name, sizeof(row->application_name), "%s",
                  server->parameters.values[slot]);
     if (server->stream.fd >= 0)
-        put_addresses(row, &server->stream, server->database->port);
+        put_addresses(row, &server->stream, NULL, server->database->port);
     row->connect_time = realtime_of(server->connect_time);
     row->request_time = realtime_of(server->request_time);
     row->close_needed = !pool_member_is_current(&server->member);

@@ -236,9 +236,9 @@ def tls_context(ca=None, certificate=None, key=None, alpn=None, version=None):
 
 
 class Peer:
-    """One connection. `address` is (host, port), or the path of a Unix socket."""
+    """One connection. `address` is (host, port), or the path of a Unix socket. `source`: (address, port) to come from."""
 
-    def __init__(self, address, timeout=10.0):
+    def __init__(self, address, timeout=10.0, source=None):
         self.timeout = timeout * SLOW
         self.buffer = bytearray()
         self.parameters, self.process, self.key, self.authentication = {}, None, None, []
@@ -247,7 +247,7 @@ class Peer:
             self.socket.settimeout(self.timeout)
             self.socket.connect(address)
         else:
-            self.socket = socket.create_connection(address, timeout=self.timeout)
+            self.socket = socket.create_connection(address, timeout=self.timeout, source_address=source)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self):

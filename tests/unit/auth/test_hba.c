@@ -35,7 +35,7 @@ static struct hba *parse(const char *text, const char *maps, struct error *error
 }
 
 /* The line of the rule that decides; 0: none. `from` is an address, or "local"; an s in front of it
- * stands for TLS. */
+ * stands for TLS, a p in front of that for a proxy's word. */
 static int decides(const char *rules, const char *from, const char *database, const char *user)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNIX};
@@ -46,6 +46,8 @@ static int decides(const char *rules, const char *from, const char *database, co
 
     ck_assert_msg(hba != NULL, "%s", error.message);
     request.is_physical_replication = database == NULL;
+    request.is_proxied = from[0] == 'p';
+    from += request.is_proxied;
     request.is_tls = from[0] == 's';
     from += request.is_tls;
     if (strchr(from, ':') != NULL) {
@@ -200,6 +202,23 @@ START_TEST(an_open_door_is_warned_about)
 }
 END_TEST
 
+START_TEST(who_comes_by_a_proxy_is_not_here)
+{
+    const char *rules = "local all all trust\nhost all all 127.0.0.0/8 trust\n"
+                        "host all all ::1/128 trust\nhost all all samehost trust\n"
+                        "host all all samenet trust\nhost all all 10.1.0.0/16 trust\n"
+                        "host all all 0.0.0.0/0 trust\nhost all all all trust\n";
+
+    ck_assert_int_eq(decides(rules, "127.0.0.1", "a", "b"), 2);
+    ck_assert_int_eq(decides(rules, "p127.0.0.1", "a", "b"), 7);
+    ck_assert_int_eq(decides(rules, "::1", "a", "b"), 3);
+    ck_assert_int_eq(decides(rules, "p::1", "a", "b"), 8);
+    ck_assert_int_eq(decides(rules, "p::ffff:127.0.0.1", "a", "b"), 7);
+    ck_assert_int_eq(decides("host all all samehost trust\n", "127.0.0.1", "a", "b"), 1);
+    ck_assert_int_eq(decides("host all all samehost trust\n", "p127.0.0.1", "a", "b"), 0);
+}
+END_TEST
+
 static void write_file(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
@@ -255,6 +274,7 @@ Suite *suite_auth_hba(void)
     tcase_add_test(tests, certificates_are_noticed);
     tcase_add_test(tests, databases_whose_servers_are_asked_are_noticed);
     tcase_add_test(tests, an_open_door_is_warned_about);
+    tcase_add_test(tests, who_comes_by_a_proxy_is_not_here);
     tcase_add_test(tests, names_come_from_files_beside_the_file);
     suite_add_tcase(suite, tests);
     return suite;
