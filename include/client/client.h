@@ -68,7 +68,11 @@ struct client {
     struct database_entry *database;       /* references */
     struct user_entry *user;               /* login user; may be NULL (any) */
     char *user_name, *database_name;       /* owned */
-    struct pool *pool;                     /* a reference; NULL for the console */
+    char
+        *asked_host; /* owned; by a connection string over HTTP, for its route. NULL: SNI says it */
+    char *server_user; /* owned; whom the server shall see, by its route. NULL: as ever */
+    int route_mode;    /* pool_mode of its route, or CONFIG_UNSET */
+    struct pool *pool; /* a reference; NULL for the console */
     struct client_count *database_count, *user_count; /* counted there; NULL: not */
     bool is_counted; /* in counts->logged_in (else in counts->logging_in) */
     bool is_admin, is_stats_user;

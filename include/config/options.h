@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "config/routes.h"
 #include "config/snapshot.h"
 
 enum option_type {
@@ -82,7 +83,7 @@ struct entry_keys {
 
 extern const struct config_option config_options[];
 extern const int config_option_count;
-extern const struct entry_keys database_keys, user_keys, peer_keys, listener_keys;
+extern const struct entry_keys database_keys, user_keys, peer_keys, listener_keys, route_keys;
 
 const struct config_option *config_option_find(const char *name); /* NULL: there is none */
 /* The name that `name` was perhaps meant to be, or NULL. */

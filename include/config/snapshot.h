@@ -107,10 +107,14 @@ struct listener_entry {
     _Atomic int references;
 };
 
+struct route; /* of config/routes */
+
 struct config {
     struct settings settings;
     struct listener_entry *listeners[CONFIG_LISTENERS_MAX]; /* references; the first is default */
     int listener_count;
+    struct route **routes; /* in the order of the file; owned */
+    int route_count;
     bool
         has_mixed_modes; /* clients of one pool may differ in their pool_mode: a listener has one */
     const struct hba *hba; /* rules of auth_hba_file; NULL unless some auth_type is hba */
@@ -176,6 +180,7 @@ struct config_subject {
     const struct user_entry *pool_user;  /* decides pool sizes, mode and server timeouts */
     const struct user_entry *login_user; /* the client's own limits (COMPAT 3.2) */
     const struct listener_entry *listener;
+    const int *route_mode; /* pool_mode of the route by which it came; over the listener's */
 };
 void config_effective(const struct config *config, const struct config_subject *subject,
                       struct effective *effective);

@@ -122,6 +122,8 @@ void stream_tls_text(const struct stream *stream, char *text, size_t size);
 /* Until this is called, what an accepted connection has said over TLS is wiped from OpenSSL's
  * memory as it is read: there may be passwords in it. */
 void stream_tls_secrets_are_over(struct stream *stream);
+/* The host name that the peer has asked for (SNI). False: none, or it does not fit. */
+bool stream_tls_server_name(const struct stream *stream, char *text, size_t size);
 /* What was chosen by ALPN: TLS_ALPN_..., 0: nothing. */
 unsigned stream_tls_alpn(const struct stream *stream);
 /* Whether the handshake resumed a session. */

@@ -291,7 +291,7 @@ static void write_help(struct console_session *session, const struct report *rep
                  "\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
                  "\n\tSHOW SESSIONS"
                  "\n\tSHOW WHY <client_id>"
-                 "\n\tSHOW ERRORS|WORKERS|HISTOGRAMS|LISTENERS"
+                 "\n\tSHOW ERRORS|WORKERS|HISTOGRAMS|LISTENERS|ROUTES"
                  "\n\tRELOAD"
                  "\n\tPAUSE [<db>]"
                  "\n\tRESUME [<db>]"

@@ -1,4 +1,4 @@
-/* SHOW LISTENERS. */
+/* SHOW LISTENERS, ROUTES. */
 #include <stdio.h>
 
 #include "config/options.h"
@@ -55,7 +55,36 @@ static void write_listeners(struct console_session *session, const struct report
         write_row(out, &report->listeners[i]);
 }
 
+static const struct column route_columns[] = {
+    COLUMN_TEXT("host"),        COLUMN_TEXT("if_listener"), COLUMN_TEXT("if_user"),
+    COLUMN_TEXT("if_database"), COLUMN_TEXT("database"),    COLUMN_TEXT("pool_mode"),
+    COLUMN_TEXT("user"),        COLUMN_BIGINT("taken"),
+};
+
+static void write_routes(struct console_session *session, const struct report *report,
+                         struct bytes *out)
+{
+    const struct config *config = session->client->set->config;
+    (void)report;
+    build_row_description(out, route_columns, COLUMN_COUNT(route_columns));
+    for (int i = 0; i < config->route_count; i++) {
+        const struct route *route = config->routes[i];
+        bool has_mode = route->pool_mode != CONFIG_UNSET;
+        size_t row = data_row_begin(out, COLUMN_COUNT(route_columns));
+        cell_text(out, route->host);
+        cell_text(out, route->if_listener);
+        cell_text(out, route->if_user);
+        cell_text(out, route->if_database);
+        cell_text(out, route->database);
+        cell_text(out, has_mode ? pool_mode_name((enum pool_mode)route->pool_mode) : NULL);
+        cell_text(out, route->user);
+        cell_unsigned(out, atomic_load(&route->taken));
+        data_row_end(out, row);
+    }
+}
+
 const struct show show_listeners[] = {
+    {.word = "ROUTES", .write = write_routes},
     {.word = "LISTENERS", .needs_report = true, .kind = REPORT_LISTENERS, .write = write_listeners},
     {.word = NULL},
 };

@@ -34,7 +34,8 @@ static void find_effective(struct client *client, const struct config *config)
     const struct config_subject subject = {.database = database,
                                            .pool_user = pool_user,
                                            .login_user = client->user,
-                                           .listener = client->listener};
+                                           .listener = client->listener,
+                                           .route_mode = &client->route_mode};
     config_effective(config, &subject, &client->effective);
     client->effective_generation = config->generation;
     user_release(pool_user);

@@ -76,6 +76,7 @@ static struct client *make_empty(struct client_set *set)
     client->state = CLIENT_FIRST_BYTES;
     client->connect_time = loop_now(set->loop);
     client->free_task.run = run_free_task;
+    client->route_mode = CONFIG_UNSET;
     client->login = login;
     return client;
 }
@@ -162,6 +163,8 @@ static void free_client(struct client *client)
     user_release(client->user);
     listener_entry_release(client->listener);
     memory_free(client->real_address);
+    memory_free(client->asked_host);
+    memory_free(client->server_user);
     memory_free(client->user_name);
     memory_free(client->database_name);
     memory_free(client);

@@ -52,6 +52,7 @@ struct client_login {
 
     enum login_method method;
     enum login_step step;
+    bool has_no_route;           /* no line of [routes] fits: it must fail */
     bool is_outside;             /* allow_from of its database or user leaves its address out */
     const char *unknown_refusal; /* the user must be known: said if it is not; NULL: a proof decides
                                   */
@@ -149,6 +150,10 @@ bool startup_trial_passed(struct client *client);
 void startup_findings_finish(struct startup_findings *findings);
 /* client/welcome: goes on where a trial was due. */
 void welcome_go_on(struct client *client);
+
+/* client/route: finds its database by [routes], if there are any; `endpoint` is "" or what its
+ * options say. False: refused. */
+bool route_client(struct client *client, const char *endpoint);
 
 /* client/proxied: takes the PROXY header off the input. False: more is needed, or it is closed. */
 bool proxied_take_header(struct client *client);

@@ -54,6 +54,7 @@ static bool read_parameters(struct client *client, const struct startup_packet *
         .names = set->shared->parameter_names,
         .ignored = set->config->settings.ignore_startup_parameters,
         .wanted = &client->wanted,
+        .takes_endpoint = set->config->route_count > 0,
     };
     struct error error;
 
@@ -158,6 +159,8 @@ void login_start(struct client *client, const struct startup_packet *packet)
             log_info(&client->subject, "pgbouncer access from unix socket");
     }
     notice_login_attempt(client, &choice);
+    if (!route_client(client, choice.endpoint))
+        return;
     if (!accept_names(client, &choice) || !negotiate(client, &choice))
         return;
     stream_consume(&client->stream, packet->size); /* the texts of `choice` go with it */

@@ -18,7 +18,9 @@ static const char *server_name_of(const struct client *client, bool *is_forced)
     const struct database_entry *database =
         config_peek_database(client->set->config, client->database_name);
 
-    *is_forced = database != NULL && database->user != NULL;
+    *is_forced = client->server_user != NULL || (database != NULL && database->user != NULL);
+    if (client->server_user != NULL)
+        return client->server_user;
     return *is_forced ? database->user : client->user_name;
 }
 

@@ -46,6 +46,8 @@ static bool verifier_is_usable(struct client *client, const char *text)
 /* The user has a secret with which this method can succeed. */
 static bool has_usable_secret(struct client *client)
 {
+    if (client->login->has_no_route) /* the log has it already */
+        return false;
     if (client->login->is_outside) {
         notice_outside(client);
         return false;
@@ -542,8 +544,8 @@ void login_methods_keep_key(struct client *client)
 {
     const struct client_login *login = client->login;
 
-    if (!login->has_client_key || client->database->user != NULL || client->user == NULL ||
-        client->user->secret.kind != AUTH_SECRET_SCRAM)
+    if (!login->has_client_key || client->database->user != NULL || client->server_user != NULL ||
+        client->user == NULL || client->user->secret.kind != AUTH_SECRET_SCRAM)
         return;
     const struct client_keys_owner owner = {
         .database = client->database->name,

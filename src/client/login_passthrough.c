@@ -49,8 +49,9 @@ static struct passthrough_subject subject_of(const struct client *client, const 
         .database = client->database_name,
         .asked_at = client->database_name,
         .user = client->user_name,
-        .server_name =
-            database != NULL && database->user != NULL ? database->user : client->user_name,
+        .server_name = client->server_user != NULL                  ? client->server_user
+                       : database != NULL && database->user != NULL ? database->user
+                                                                    : client->user_name,
         .password = password,
         .origin = origin_of(client),
     };

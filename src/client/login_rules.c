@@ -18,7 +18,7 @@ bool login_rules_enter(struct client *client)
     const struct client_login *login = client->login;
     const char *refusal = login->unknown_refusal;
 
-    if (login->is_outside && login->method == LOGIN_NOTHING_ASKED) {
+    if ((login->is_outside || login->has_no_route) && login->method == LOGIN_NOTHING_ASKED) {
         notice_outside(client);
         login_failed(client, "password authentication failed");
         return false;

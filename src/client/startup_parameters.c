@@ -1,5 +1,6 @@
 #include "startup_parameters.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -86,6 +87,25 @@ static bool take_other(struct reading *reading, const char *where, const char *n
                      "out of memory, or more than %d startup parameters", SESSION_SETTINGS_MAX);
 }
 
+/* Neon's drivers say the host there, when they cannot say it by SNI. */
+static void take_endpoint(struct startup_choice *choice, const char **options)
+{
+    static const char separators[] = " \t\n\v\f\r";
+
+    for (;;) {
+        const char *word = *options + strspn(*options, separators);
+        size_t name = strncmp(word, "endpoint=", 9) == 0  ? 9
+                      : strncmp(word, "project=", 8) == 0 ? 8
+                                                          : 0;
+        if (name == 0)
+            return;
+        size_t length = strcspn(word, separators);
+        snprintf(choice->endpoint, sizeof(choice->endpoint), "%.*s", (int)(length - name),
+                 word + name);
+        *options = word + length;
+    }
+}
+
 static bool take_options(struct reading *reading, const char *options)
 {
     static const char where[] = "unsupported startup parameter in options";
@@ -94,8 +114,12 @@ static bool take_options(struct reading *reading, const char *options)
     bool is_tracked;
     int more;
 
+    if (reading->of->takes_endpoint)
+        take_endpoint(reading->choice, &options);
     while ((more = startup_next_option(&options, memory, sizeof(memory), &name, &value,
                                        reading->error)) > 0) {
+        if (reading->of->takes_endpoint)
+            take_endpoint(reading->choice, &options);
         if (!take_tracked(reading, name, value, &is_tracked))
             return false;
         if (is_tracked || name_list_has(reading->of->ignored, "options") ||

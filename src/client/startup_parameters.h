@@ -18,6 +18,8 @@ struct startup_choice {
                             not known */
     const char *unknown[STARTUP_PARAMETERS_MAX];
     size_t unknown_count;
+    char endpoint[64];      /* endpoint=NAME in `options` (or project=NAME); "": none. Cut: it fits
+                               nothing */
     bool others_in_options; /* the first of the settings that are not tracked stands there */
     const char *refused_name,
         *refused_value; /* the setting that was refused: for the log; NULL: none */
@@ -28,6 +30,7 @@ struct startup_reading {
     const struct parameter_names *names;
     const char *ignored; /* ignore_startup_parameters */
     struct wanted_parameters *wanted;
+    bool takes_endpoint;         /* there are routes */
     struct session_list *others; /* settings that are not tracked, for PostgreSQL to judge; NULL:
                                     they are refused */
 };

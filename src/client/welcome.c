@@ -52,8 +52,10 @@ static bool count_names(struct client *client)
     struct effective effective;
     bool reached;
 
-    const struct config_subject subject = {
-        .database = client->database, .login_user = client->user, .listener = client->listener};
+    const struct config_subject subject = {.database = client->database,
+                                           .login_user = client->user,
+                                           .listener = client->listener,
+                                           .route_mode = &client->route_mode};
     config_effective(client->set->config, &subject, &effective);
     if (client->login->is_console) /* counted, and let in all the same */
         effective.max_db_client_connections = effective.max_user_client_connections = 0;
@@ -170,8 +172,9 @@ static void pass_on(struct client *client, struct pool *pool)
 static void go_home(struct client *client)
 {
     struct client_set *set = client->set;
-    const char *pool_user =
-        client->database->user != NULL ? client->database->user : client->user_name;
+    const char *pool_user = client->server_user != NULL      ? client->server_user
+                            : client->database->user != NULL ? client->database->user
+                                                             : client->user_name;
     struct pool *pool =
         registry_pool(set->shared->registry, set->config, client->database, pool_user);
 
@@ -179,7 +182,8 @@ static void go_home(struct client *client)
         client_refuse_text(client, SQLSTATE_OUT_OF_MEMORY, "no memory for pool");
         return;
     }
-    if (client->user != NULL && client->user->is_proven && client->database->user == NULL)
+    if (client->user != NULL && client->user->is_proven && client->database->user == NULL &&
+        (client->server_user == NULL || client->user->secret.kind == AUTH_SECRET_PLAIN))
         pass_on(client, pool);
     int worker = choose_worker(client, pool);
     client->pool = pool;
@@ -529,7 +533,8 @@ static bool settle_startup(struct client *client)
     const struct config_subject subject = {.database = client->database,
                                            .pool_user = client->user,
                                            .login_user = client->user,
-                                           .listener = client->listener};
+                                           .listener = client->listener,
+                                           .route_mode = &client->route_mode};
     config_effective(client->set->config, &subject, &effective);
     login->follows = effective.session_state == SESSION_STATE_FOLLOW;
     if (login->follows || login->startup.count == 0)

@@ -115,4 +115,5 @@ void describe_manual(FILE *out)
     write_keys(out, &user_keys);
     write_keys(out, &peer_keys);
     write_keys(out, &listener_keys);
+    write_keys(out, &route_keys);
 }

@@ -453,11 +453,32 @@ static const struct entry_key *find_key(const struct entry_keys *keys, const cha
     return NULL;
 }
 
+struct words {
+    const char *broken, *unknown;
+};
+
+static const struct words *words_of(const struct entry_keys *keys)
+{
+    static const struct words connection = {"syntax error in connection string",
+                                            "unrecognized connection parameter"};
+    static const struct words user = {"syntax error in user settings",
+                                      "unrecognized user parameter"};
+    static const struct words listener = {"syntax error in listener settings",
+                                          "unrecognized listener parameter"};
+    static const struct words route = {"syntax error in route settings",
+                                       "unrecognized route parameter"};
+
+    return keys == &user_keys       ? &user
+           : keys == &listener_keys ? &listener
+           : keys == &route_keys    ? &route
+                                    : &connection;
+}
+
 bool entry_parse(const struct entry_keys *keys, void *entry, char *text,
                  const struct entry_report *report)
 {
-    bool is_user = keys == &user_keys, is_listener = keys == &listener_keys, ok = true;
     const char *name, *value;
+    bool ok = true;
 
     for (;;) {
         const struct entry_key *key;
@@ -466,20 +487,14 @@ bool entry_parse(const struct entry_keys *keys, void *entry, char *text,
         case CONNSTRING_END:
             return ok;
         case CONNSTRING_BROKEN:
-            report->problem(report->argument, is_user       ? "syntax error in user settings"
-                                              : is_listener ? "syntax error in listener settings"
-                                                            : "syntax error in connection string");
+            report->problem(report->argument, words_of(keys)->broken);
             return false;
         case CONNSTRING_PAIR:
             break;
         }
         key = find_key(keys, name);
         if (key == NULL)
-            ok = refuse(report,
-                        is_user       ? "unrecognized user parameter"
-                        : is_listener ? "unrecognized listener parameter"
-                                      : "unrecognized connection parameter",
-                        name);
+            ok = refuse(report, words_of(keys)->unknown, name);
         else if (!set_value(field(entry, key), key, value, report))
             ok = false;
     }

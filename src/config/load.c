@@ -208,6 +208,42 @@ static void take_listener(struct line *line, const char *value)
         listener_line_end(line->loader, line->place, entry);
 }
 
+static bool add_route(struct config *config, struct route *route)
+{
+    if (config->routes == NULL)
+        config->routes = memory_zalloc_array(ROUTES_MAX, sizeof(struct route *));
+    if (route == NULL || config->routes == NULL) {
+        route_free(route);
+        return false;
+    }
+    config->routes[config->route_count++] = route;
+    config->has_mixed_modes |= route->pool_mode != CONFIG_UNSET;
+    return true;
+}
+
+static void take_route(struct line *line, const char *value)
+{
+    struct config *config = line->loader->config;
+    struct route *route = route_create(line->key);
+    const char *problem = NULL;
+
+    if (route == NULL) {
+        line_problem(line, "out of memory");
+        return;
+    }
+    route->line = line->place.line;
+    bool is_right = parse_line(line, &route_keys, route, value);
+    if (is_right)
+        problem =
+            config->route_count < ROUTES_MAX ? route_check(route) : "there are too many lines";
+    if (problem != NULL)
+        line_problem(line, problem);
+    if (!is_right || problem != NULL)
+        route_free(route);
+    else if (!add_route(config, route))
+        line_problem(line, "out of memory");
+}
+
 /* ---- events of the file ---- */
 
 static void take_section(void *argument, struct ini_place place, const char *name)
@@ -227,6 +263,8 @@ static void take_section(void *argument, struct ini_place place, const char *nam
         loader->section = SECTION_PEERS;
     } else if (strcmp(name, "listeners") == 0) {
         loader->section = SECTION_LISTENERS;
+    } else if (strcmp(name, "routes") == 0) {
+        loader->section = SECTION_ROUTES;
     } else {
         loader->section = SECTION_UNKNOWN;
         problems_add(loader->problems, place, NULL,
@@ -259,6 +297,9 @@ static void take_key(void *argument, struct ini_place place, const char *key, co
         break;
     case SECTION_LISTENERS:
         take_listener(&line, value);
+        break;
+    case SECTION_ROUTES:
+        take_route(&line, value);
         break;
     case SECTION_UNKNOWN:
         break; /* the section was the mistake */
@@ -409,6 +450,9 @@ static bool take_listeners(struct loader *loader, const struct config *config, b
         to->listener_count++;
     }
     to->has_mixed_modes = config->has_mixed_modes;
+    for (int i = 0; i < config->route_count; i++)
+        if (!add_route(to, route_copy(config->routes[i])))
+            return false;
     return true;
 }
 

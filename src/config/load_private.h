@@ -11,6 +11,7 @@ enum load_section {
     SECTION_USERS,
     SECTION_PEERS,
     SECTION_LISTENERS,
+    SECTION_ROUTES,
     SECTION_UNKNOWN
 };
 

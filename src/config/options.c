@@ -47,6 +47,11 @@ static const struct entry_key listener_key_table[] = {
     {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct listener_entry, field)},
 #include "config/options.def"
 };
+static const struct entry_key route_key_table[] = {
+#define ROUTE_OPTION(name, field, type, is_built, help)                                            \
+    {#name, ENTRY_##type, (is_built) == OPTION_BUILT, help, offsetof(struct route, field)},
+#include "config/options.def"
+};
 
 #define ENTRY_KEYS(section, table)                                                                 \
     {                                                                                              \
@@ -55,6 +60,7 @@ static const struct entry_key listener_key_table[] = {
 const struct entry_keys database_keys = ENTRY_KEYS("databases", database_key_table);
 const struct entry_keys user_keys = ENTRY_KEYS("users", user_key_table);
 const struct entry_keys peer_keys = ENTRY_KEYS("peers", peer_key_table);
+const struct entry_keys route_keys = ENTRY_KEYS("routes", route_key_table);
 const struct entry_keys listener_keys = ENTRY_KEYS("listeners", listener_key_table);
 
 /* Times above this are mistakes, and would overflow when added to the clock: 317 years. */

@@ -316,6 +316,9 @@ void config_release(const struct config *config)
     settings_finish(&last->settings);
     for (int i = 0; i < last->listener_count; i++)
         listener_entry_release(last->listeners[i]);
+    for (int i = 0; i < last->route_count; i++)
+        route_free(last->routes[i]);
+    memory_free(last->routes);
     hba_release(last->hba);
     address_list_release(last->proxy_trusted);
     tables_release(last->tables);
@@ -515,4 +518,6 @@ void config_effective(const struct config *config, const struct config_subject *
     };
     if (subject->listener != NULL && subject->listener->pool_mode != CONFIG_UNSET)
         effective->pool_mode = (enum pool_mode)subject->listener->pool_mode;
+    if (subject->route_mode != NULL && *subject->route_mode != CONFIG_UNSET)
+        effective->pool_mode = (enum pool_mode) * subject->route_mode;
 }

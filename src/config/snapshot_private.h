@@ -91,6 +91,13 @@ struct entry_report {
     void (*warning)(void *argument, const char *reason);
     void *argument;
 };
+/* ---- routes.c ---- */
+
+struct route *route_create(const char *host); /* NULL: no memory */
+struct route *route_copy(const struct route *route);
+void route_free(struct route *route);               /* NULL is fine */
+const char *route_check(const struct route *route); /* what is wrong with it, or NULL */
+
 /* ---- listeners.c ---- */
 
 #define CONFIG_LISTENER_DEFAULT "default"

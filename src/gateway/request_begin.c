@@ -153,6 +153,7 @@ static void start(struct gateway_connection *connection, const struct asked *ask
         answer_error(connection, 503, "", "out of memory", SQLSTATE_OUT_OF_MEMORY);
         return;
     }
+    request->inner->asked_host = memory_strdup(string->host);
     connection->request = request;
     connection->state = CONNECTION_LOGIN;
     connection_arm(connection, 0); /* the login has a time limit of its own */

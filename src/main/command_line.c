@@ -5,11 +5,12 @@
 
 #include "base/digest.h"
 #include "config/describe.h"
+#include "config/options.h"
 #include "conninfo.h"
 #include "main_private.h"
 #include "net/loop.h"
 
-enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS, PRINT_CONFIG, LISTEN, CERTIFICATE, KEY };
+enum { CHECK_CONFIG = 256, DESCRIBE_OPTIONS, PRINT_CONFIG, LISTEN, CERTIFICATE, KEY, ROUTE };
 
 static const struct option options[] = {
     {"daemon", no_argument, NULL, 'd'},
@@ -24,6 +25,7 @@ static const struct option options[] = {
     {"listen", required_argument, NULL, LISTEN},
     {"cert", required_argument, NULL, CERTIFICATE},
     {"key", required_argument, NULL, KEY},
+    {"route", required_argument, NULL, ROUTE},
     {"describe-options", no_argument, NULL, DESCRIBE_OPTIONS},
     {NULL, 0, NULL, 0},
 };
@@ -42,7 +44,9 @@ static void usage(const char *program)
            "  -v, --verbose        increase verbosity\n"
            "  -V, --version        show version, then exit\n"
            "  -h, --help           show this help screen, then exit\n"
-           "      --check-config   read CONFIG_FILE, say what is wrong with it, then exit\n\n"
+           "      --check-config   read CONFIG_FILE, say what is wrong with it, then exit\n"
+           "      --route=HOST/USER/DATABASE\n"
+           "                       with --check-config: say which line of [routes] is taken\n\n"
            "With a connection string:\n"
            "      --print-config   print the CONFIG_FILE that it amounts to, then exit\n"
            "      --listen=ADDRESS[:PORT]  other than loopback, port 6432\n"
@@ -110,6 +114,9 @@ static bool take_option(int option, const char *program, struct command_line *li
     case CHECK_CONFIG:
         line->check_config = true;
         return true;
+    case ROUTE:
+        line->route = optarg;
+        return true;
     case 'V':
         version(program);
         exit(EXIT_SUCCESS);
@@ -156,8 +163,45 @@ static void print_all(const char *kind, const struct config_problems *problems)
         fprintf(stderr, "%sand %d more\n", kind, problems->count - CONFIG_PROBLEMS_MAX);
 }
 
-int check_config(const char *file)
+static void print_line(const struct route *route, const char *reason, void *argument)
 {
+    (void)argument;
+    printf("line %d: %s: %s\n", route->line, route->host, reason ? reason : "taken");
+}
+
+/* "HOST/USER/DATABASE"; an empty HOST is none, and one that is a single label an endpoint. */
+static bool explain_route(const struct config *config, char *text)
+{
+    char *user = strchr(text, '/'), *database = user ? strchr(user + 1, '/') : NULL;
+    if (!database) {
+        fprintf(stderr, "--route needs HOST/USER/DATABASE\n");
+        return false;
+    }
+    *user++ = *database++ = '\0';
+    bool is_host = strchr(text, '.') != NULL;
+    const struct route_question question = {.listener = "default",
+                                            .sni = is_host ? text : NULL,
+                                            .endpoint = !is_host && *text ? text : NULL,
+                                            .user = user,
+                                            .database = *database ? database : user};
+    const struct route_why why = {.call = print_line};
+    struct route_answer answer;
+    if (config->route_count == 0)
+        printf("there are no [routes]: database=%s\n", question.database);
+    else if (!route_find(config, &question, &answer, &why))
+        printf("no line fits: the login fails as by a wrong password\n");
+    else
+        printf("database=%s%s%s%s%s\n", answer.database,
+               answer.pool_mode != CONFIG_UNSET ? " pool_mode=" : "",
+               answer.pool_mode != CONFIG_UNSET ? pool_mode_name((enum pool_mode)answer.pool_mode)
+                                                : "",
+               answer.user[0] ? " user=" : "", answer.user);
+    return true;
+}
+
+int check_config(const struct command_line *line)
+{
+    const char *file = line->file;
     struct config_problems problems = {0}, warnings = {0};
     struct tls_ticket_keys *keys = tls_ticket_keys_create();
     const struct config_load_request request = {.file = file, .ticket_keys = keys};
@@ -167,6 +211,8 @@ int check_config(const char *file)
     int status = config ? EXIT_SUCCESS : EXIT_FAILURE;
     if (config)
         printf("%s: configuration is valid\n", file);
+    if (config && line->route && !explain_route(config, line->route))
+        status = EXIT_FAILURE;
     config_release(config);
     tls_ticket_keys_destroy(keys);
     config_problems_finish(&problems);

@@ -166,7 +166,7 @@ int main(int argc, char **argv)
     if (!keys)
         log_fatal("out of memory");
     else
-        status = line.check_config ? check_config(line.file) : run(&line, keys, argv[0]);
+        status = line.check_config ? check_config(&line) : run(&line, keys, argv[0]);
     tls_ticket_keys_destroy(keys);
     auth_crypto_finish();
 #ifdef PGWEIR_DEBUG_CHECKS

@@ -7,6 +7,7 @@ struct command_line {
     const char *file, *user;
     char *connection;                       /* in place of a file: a connection string */
     const char *listen, *certificate, *key; /* only with that */
+    char *route;                            /* HOST/USER/DATABASE; NULL: not asked */
     int verbose;
     bool quiet, daemon, reboot, check_config, strict, print_config;
 };
@@ -17,8 +18,8 @@ void command_line_parse(int argc, char **argv, struct command_line *line);
 /* The first lines of --version. */
 const char *command_line_version(const char *program);
 
-/* --check-config: prints every problem and warning; the exit status. */
-int check_config(const char *file);
+/* --check-config (and --route): prints every problem and warning; the exit status. */
+int check_config(const struct command_line *line);
 
 /* A connection string in place of a file: writes the ini that it amounts to, unless --print-config
  * asks for nothing else, prints it, and sets line->file. With -u it becomes that user first. False:

@@ -423,6 +423,14 @@ void stream_tls_text(const struct stream *stream, char *text, size_t size)
         snprintf(text, size, "%s/%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
 }
 
+bool stream_tls_server_name(const struct stream *stream, char *text, size_t size)
+{
+    const SSL *ssl = established(stream);
+    const char *name = ssl != NULL ? SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+
+    return name != NULL && snprintf(text, size, "%s", name) < (int)size;
+}
+
 unsigned stream_tls_alpn(const struct stream *stream)
 {
     const SSL *ssl = established(stream);

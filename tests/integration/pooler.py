@@ -60,9 +60,11 @@ class Table:
 
 class Pooler:
     """Options of [pgbouncer] by keyword; besides: databases, users, peers (dicts of connection strings), auth_users (pairs, or
-    None for no file), listeners (as databases), binary, wait (False: do not wait for the port), entry (more of the connection string of `app`)."""
+    None for no file), listeners, routes (as databases), binary, wait (False: do not wait for the port), entry (more of the
+    connection string of `app`)."""
 
-    def __init__(self, directory, cluster, databases=None, users=None, auth_users=None, listeners=None, peers=None, binary=BINARY, entry="",
+    def __init__(self, directory, cluster, databases=None, users=None, auth_users=None, listeners=None, routes=None, peers=None,
+                 binary=BINARY, entry="",
                  wait=True, **options):
         self.directory, self.cluster, self.binary = directory, cluster, binary
         os.makedirs(directory, exist_ok=True)
@@ -79,7 +81,7 @@ class Pooler:
         self.databases = databases if databases is not None else {
             "app": f"{server} dbname=app {entry}", "other": f"{server} dbname=other"}
         self.user_entries = users or {}
-        self.listeners = listeners or {}
+        self.listeners, self.routes = listeners or {}, routes or {}
         self.peers = peers or {}
         self.auth_users = USERS if auth_users is None else auth_users
         self.options = {
@@ -115,7 +117,8 @@ class Pooler:
     def ini(self):
         options = {name: value for name, value in self.options.items()
                    if value is not None and (self.is_pgweir or name not in NEW_SETTINGS)}
-        sections = [("databases", self.databases), ("users", self.user_entries), ("listeners", self.listeners), ("peers", self.peers),
+        sections = [("databases", self.databases), ("users", self.user_entries), ("listeners", self.listeners),
+                    ("routes", self.routes), ("peers", self.peers),
                     ("pgbouncer", options)]
         return "".join(f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in content.items()) + "\n"
                        for name, content in sections if content)
