@@ -92,9 +92,12 @@ struct client {
     struct session_profile *unmended;        /* of client/mend: the profile before */
     struct wanted_parameters startup_wanted; /* of those that servers report */
     struct session_follow *follow;           /* of client/session_follow; NULL: touched nothing */
+    struct client_listening *listening;      /* of client/listen; NULL: it never did */
     usec_t pinned_since;
     uint32_t pins;      /* why it keeps its server between transactions: enum session_kind */
     uint8_t probe_left; /* ReadyForQuery that are due until it is known what its session has */
+    bool holds_units;   /* each of its units is seen to its end before the next one goes out:
+                           statement mode, and who listens */
     uint8_t probe_tries;
     struct prefix_prepares {    /* of SQL's PREPARE, last in the prefix */
         uint8_t in_front, left; /* ReadyForQuery that are due: for what stands in front, for them */
@@ -342,6 +345,33 @@ bool session_pin(struct client *client, uint32_t pins);
 /* It keeps its server: what it was given anew meanwhile is brought there, and held messages go on.
  */
 void attach_go_on_pinned(struct client *client);
+
+/* client/listen: LISTEN in transaction and statement mode.
+ *
+ * A text of the client, which has a server, may change what it listens to. */
+void listen_touch(struct client *client, uint32_t touches);
+/* It has got a server: what it listens to goes there in front of its unit, so that UNLISTEN,
+ * ROLLBACK and pg_listening_channels() mean what they say. False: the client is closed. */
+bool listen_bring(struct client *client);
+/* A ReadyForQuery came that it is to be told of when all is known of what it listens to. */
+void listen_ready(struct client *client);
+/* Its server says a notification, a row, and that it is ready in answer to us. */
+void listen_hear(struct client *client, struct span body);
+void listen_take_row(struct client *client, struct span body);
+void listen_answered(struct client *client);
+/* Something of it is under way: its messages wait. */
+bool listen_is_busy(const struct client *client);
+/* Its server is asked for what it listens to. */
+bool listen_is_asking(const struct client *client);
+/* What waits is told at the end of the turn, if it may be. */
+void listen_tell_later(struct client *client);
+/* The server has gone. */
+void listen_part(struct client *client);
+/* The client ends; then its memory does. Both idempotent. */
+void listen_leave(struct client *client);
+void listen_finish(struct client *client);
+/* For client/listen: a ReadyForQuery was said. */
+void attach_ready(struct client *client);
 
 /* Sets the time limit that holds now: of a query, of a transaction, of idling in one. */
 void attach_arm(struct client *client);

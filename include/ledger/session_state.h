@@ -31,11 +31,12 @@ enum session_kind {
     SESSION_FORGETS = 1 << 13,  /* DISCARD ALL, DISCARD SEQUENCES: currval and the like are gone */
     SESSION_REPORTED = 1 << 14, /* RESET of a setting that servers report */
     SESSION_EXECUTES = 1 << 15, /* EXECUTE: may touch what the texts of its PREPAREs may */
+    SESSION_LISTENS = 1 << 16,  /* LISTEN itself, and nothing that only may do it */
 };
 /* They say what a text may do, not what it leaves: never in server->dirt. */
 #define SESSION_HINTS                                                                              \
     ((uint32_t)(SESSION_ENDING | SESSION_RESETS | SESSION_FORGETS | SESSION_REPORTED |             \
-                SESSION_EXECUTES))
+                SESSION_EXECUTES | SESSION_LISTENS))
 /* What no other server can be brought to. (Statements of SQL's PREPARE can, but for a few:
  * ledger/session_prepared.) */
 #define SESSION_PINS                                                                               \

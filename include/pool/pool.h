@@ -101,8 +101,9 @@ enum pool_failure {
  * reaches no server of a pool of lookups. */
 enum pool_purpose {
     POOL_OF_CLIENTS,
-    POOL_OF_LOOKUPS, /* server/lookup: auth_query, as the auth_user */
-    POOL_OF_PROBES,  /* server/probe: one connection, in no table and no limit */
+    POOL_OF_LOOKUPS,   /* server/lookup: auth_query, as the auth_user */
+    POOL_OF_PROBES,    /* server/probe: one connection, in no table and no limit */
+    POOL_OF_LISTENERS, /* server/subscription: one that listens for the clients of another */
 };
 /* Servers of a pool of lookups, if its database has no smaller limit. */
 #define POOL_LOOKUP_SERVERS_MAX 4

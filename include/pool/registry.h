@@ -26,6 +26,10 @@ struct pool *registry_lookup_pool(struct registry *registry, const struct config
 struct pool *registry_probe_pool(struct registry *registry, const struct config *config,
                                  struct database_entry *database, const char *user);
 
+/* The same, for the one connection that listens for the clients of registry_pool(). */
+struct pool *registry_listen_pool(struct registry *registry, const struct config *config,
+                                  struct database_entry *database, const char *pool_user);
+
 /* After a reload: every pool takes over the sizes and modes of `config`; those whose
  * connection_fingerprint changed, or whose database is gone, get a new epoch. Calls back for each
  * pool whose database is gone (borrowed): its clients shall be told "database removed". */

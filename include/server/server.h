@@ -53,8 +53,13 @@ struct server_events {
      * told of settings in front of it; or, `ours`, one of a message of the pooler was swallowed.
      * ledger.error_in_swallowed, swallowed_error: the pooler's message failed. */
     void (*ready)(struct server *server, bool ours);
-    /* With ends_transactions: a ReadyForQuery that left one open was swallowed. */
+    /* With READY_WATCH_OPEN: a ReadyForQuery that left a transaction open was swallowed. */
     void (*left_open)(struct server *server);
+    /* With READY_WATCH_ALL: one was swallowed, and the owner is to say it when the time has come.
+     */
+    void (*ready_held)(struct server *server);
+    /* A NotificationResponse's body. NULL: nobody looks at them. */
+    void (*notified)(struct server *server, struct span body);
     /* A DataRow in answer to a message of the pooler. NULL: nobody looks at them. */
     void (*row)(struct server *server, struct span body);
     /* Something arrived that may let held messages go on (COPY started, a swallowed answer, room in
@@ -86,6 +91,10 @@ struct server_events {
      * ErrorResponse of the server's (57P01, ...) was forwarded before if `told`. */
     void (*gone)(struct server *server, const struct error *why, bool told);
 };
+
+/* Of server->ready_watch; none of it where the answers of servers are as their clients shall have
+ * them. */
+enum server_ready_watch { READY_WATCH_OPEN = 1, READY_WATCH_ALL = 2 };
 
 /* Of server/recover: how far the clearing up is. */
 struct recovery {
@@ -160,9 +169,11 @@ struct server {
                       */
     bool found_changed; /* the last stale statement: its result is another now (else it was gone) */
     bool was_used;      /* by a client */
-    bool ends_transactions; /* the owner is told of those left open, before its client is */
+    uint8_t ready_watch;    /* enum server_ready_watch: what the owner is asked before its client is
+                               told of a ReadyForQuery */
     bool is_session_owners; /* the owner keeps it until it leaves */
     bool end_was_seen;      /* its FIN or reset came */
+    bool is_listening;      /* for the clients of its pool (server/subscription) */
     bool is_dedicated;      /* opened for one client: closed when that leaves */
     bool is_probe;          /* in no count of its pool */
     bool is_physical;       /* and no SQL can be said there */

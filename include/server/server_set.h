@@ -13,6 +13,10 @@ struct forward; /* of server/peer */
 TAILQ_HEAD(forwards, forward);
 struct lookup; /* of server/lookup */
 TAILQ_HEAD(lookups, lookup);
+struct listening; /* of server/listening */
+TAILQ_HEAD(listenings, listening);
+struct subscription_board; /* of server/subscription */
+TAILQ_HEAD(subscription_boards, subscription_board);
 
 /* What is remembered of a pool on this worker; pools whose numbers are equal modulo
  * SERVER_POOL_NOTES share `host` and `address`. */
@@ -40,7 +44,7 @@ struct server_set {
     struct server_list servers;
     int count;
     struct deadline_list connect_deadlines, idle_deadlines, cancel_deadlines, recovery_deadlines,
-        lookup_deadlines, forward_deadlines;
+        lookup_deadlines, forward_deadlines, listening_deadlines;
     uint64_t moves; /* servers that came from other workers */
     uint64_t opened;
     struct tally errors; /* that servers said, and logins that failed */
@@ -48,6 +52,8 @@ struct server_set {
     int cancels_under_way;    /* length of the first list */
     struct forwards forwards; /* cancel requests that are passed on to peers */
     struct lookups lookups;
+    struct listenings listenings;      /* whose home this worker is */
+    struct subscription_boards boards; /* of pools whose clients here listen */
     struct server_pool_note notes[SERVER_POOL_NOTES];
     bool is_shutting_down;
 };

@@ -109,7 +109,8 @@ static bool take(struct client *client, struct server *server)
     client->server = server;
     enum pool_mode mode = client_effective(client)->pool_mode;
     client->is_session_mode = server->is_session_owners = mode == POOL_MODE_SESSION;
-    client->is_statement_mode = server->ends_transactions = mode == POOL_MODE_STATEMENT;
+    client->is_statement_mode = client->holds_units = mode == POOL_MODE_STATEMENT;
+    server->ready_watch = client->is_statement_mode ? READY_WATCH_OPEN : 0;
     client->tracks_statements =
         !client->is_session_mode && client->set->config->settings.max_prepared_statements > 0;
     client->prefix_left = 0;
@@ -131,6 +132,7 @@ static bool take(struct client *client, struct server *server)
     bool ok = prefix_send(client);
     if (ok && client->prefix_is_broken && client->prefix_left == 0)
         mend_done(client);
+    ok = ok && (!client->listening || listen_bring(client));
     if (ok && (!client->virtual_failure || virtual_failure_open(client)))
         requests_go_on(client);
     return true;
@@ -365,6 +367,7 @@ void attach_leave(struct client *client, const char *reason)
     (void)reason;
     drop_cancel(client);
     session_unpin(client);
+    listen_leave(client);
     if (waiter_is_waiting(&client->waiter))
         pool_waiter_leave(
             &client->waiter); /* false: a server is on its way; attach_granted sends it on */
@@ -455,6 +458,9 @@ static void ready(struct server *server, bool ours)
         replay_ready(client);
         retry_cancel(client);
         return;
+    } else if (ours && client->holds_units && listen_is_busy(client)) {
+        listen_answered(client);
+        return;
     } else if (ours && client->probe_left > 0) {
         session_probe_ready(client);
         return;
@@ -465,6 +471,12 @@ static void ready(struct server *server, bool ours)
         retry_cancel(client);
         return;
     }
+    attach_ready(client);
+}
+
+void attach_ready(struct client *client)
+{
+    struct server *server = client->server;
     end_request(client, &server->ledger);
     if (client->virtual_failure && virtual_failure_ready(client))
         return;
@@ -485,7 +497,23 @@ static void ready(struct server *server, bool ours)
 
 static void row(struct server *server, struct span body)
 {
-    session_take_row(server->owner, body);
+    struct client *client = server->owner;
+    if (client->holds_units && listen_is_asking(client))
+        listen_take_row(client, body);
+    else
+        session_take_row(client, body);
+}
+
+static void ready_held(struct server *server)
+{
+    listen_ready(server->owner);
+}
+
+static void notified(struct server *server, struct span body)
+{
+    struct client *client = server->owner;
+    if (client->listening)
+        listen_hear(client, body);
 }
 
 static void progress(struct server *server)
@@ -549,6 +577,8 @@ static void gone(struct server *server, const struct error *why, bool told)
     client->unnamed = server->ledger.unnamed_of_client;
     client->probe_left = 0;
     session_unpin(client);
+    if (client->listening)
+        listen_part(client);
     drop_cancel(client);
     hear_abandoned(client, server);
     if (client->state == CLIENT_CLOSED)
@@ -567,6 +597,8 @@ const struct server_events attach_server_events = {
     .ready = ready,
     .row = row,
     .left_open = left_open,
+    .ready_held = ready_held,
+    .notified = notified,
     .progress = progress,
     .repeat = repeat,
     .changed = changed,

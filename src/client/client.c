@@ -156,6 +156,7 @@ static void free_client(struct client *client)
     session_profile_release(client->unmended);
     wanted_parameters_finish(&client->startup_wanted);
     session_follow_finish(client);
+    listen_finish(client);
     memory_wipe(client->cancel_key, sizeof(client->cancel_key));
     if (client->pool != NULL)
         pool_release_reference(client->pool);

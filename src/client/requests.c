@@ -376,8 +376,8 @@ static bool is_held(struct client *client, const struct message *message)
     if (client->prefix_left > 0)
         return client->is_repeating || server->ledger.syncs > client->prefix_left ||
                must_wait_for_prefix(client, message);
-    if (client->is_statement_mode)
-        return server->ledger.syncs > 0; /* each unit must be seen to end its transaction */
+    if (client->holds_units) /* each unit must be seen to end its transaction */
+        return server->ledger.syncs > 0 || listen_is_busy(client);
     /* Others wait: what is pipelined behind goes on after they had their turn (MECHANISMS §5.3). */
     return !client->is_session_mode && server->ledger.syncs > 0 &&
            atomic_load_explicit(&client->pool->waiting, memory_order_relaxed) > 0;
@@ -527,6 +527,8 @@ static void input(struct stream *stream)
 static void drained(struct stream *stream)
 {
     struct client *client = client_of_stream(stream);
+    if (client->listening)
+        listen_tell_later(client);
     if (client->server)
         stream_resume(&client->server->stream);
     stream_resume(stream);

@@ -73,6 +73,8 @@ static inline void session_touch(struct client *client, uint32_t touches)
         return;
     client->touched |= touches;
     client->server->dirt |= touches & ~SESSION_HINTS;
+    if (touches & SESSION_LISTEN)
+        listen_touch(client, touches);
 }
 
 /* Named statements in transaction mode (src/client/prepared.c). */

@@ -364,8 +364,9 @@ static uint32_t mask_of_first_word(const char *word)
         const char *word;
         uint32_t mask;
     } masks[] = {
-        {"deallocate", SESSION_PREPARE}, {"listen", SESSION_LISTEN}, {"unlisten", SESSION_LISTEN},
-        {"load", SESSION_LOAD},          {"do", SESSION_DOUBT},      {"call", SESSION_DOUBT},
+        {"deallocate", SESSION_PREPARE}, {"listen", SESSION_LISTEN | SESSION_LISTENS},
+        {"unlisten", SESSION_LISTEN},    {"load", SESSION_LOAD},
+        {"do", SESSION_DOUBT},           {"call", SESSION_DOUBT},
         {"drop", SESSION_ENDING},        {"close", SESSION_ENDING},
     };
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)

@@ -118,10 +118,10 @@ static uint64_t choose_placement(const struct pool *pool, int pool_size)
 }
 
 /* A few servers that are opened as they are needed. */
-static void limit_lookups(struct effective *effective)
+static void limit_servers(struct effective *effective, int most)
 {
-    if (effective->pool_size <= 0 || effective->pool_size > POOL_LOOKUP_SERVERS_MAX)
-        effective->pool_size = POOL_LOOKUP_SERVERS_MAX;
+    if (effective->pool_size <= 0 || effective->pool_size > most)
+        effective->pool_size = most;
     effective->min_pool_size = 0;
     effective->reserve_pool_size = 0;
 }
@@ -137,7 +137,9 @@ void pool_configure(struct pool *pool, const struct config *config, struct datab
     const struct config_subject subject = {.database = database, .pool_user = user};
     config_effective(config, &subject, &effective);
     if (pool->purpose == POOL_OF_LOOKUPS)
-        limit_lookups(&effective);
+        limit_servers(&effective, POOL_LOOKUP_SERVERS_MAX);
+    else if (pool->purpose == POOL_OF_LISTENERS)
+        limit_servers(&effective, 1);
     placement = choose_placement(pool, effective.pool_size);
     (void)pthread_mutex_lock(&pool->mutex);
     pool->database = database;

@@ -231,6 +231,12 @@ struct pool *registry_probe_pool(struct registry *registry, const struct config 
     return pool;
 }
 
+struct pool *registry_listen_pool(struct registry *registry, const struct config *config,
+                                  struct database_entry *database, const char *pool_user)
+{
+    return find_or_create(registry, config, database, pool_user, POOL_OF_LISTENERS);
+}
+
 void registry_configure(struct registry *registry, const struct config *config,
                         void (*removed)(struct pool *, void *), void *argument)
 {

@@ -94,14 +94,18 @@ static enum take unasked(struct walk *walk)
     return TAKE_STOP;
 }
 
-static enum take take_left_open(struct walk *walk, const struct message *message)
+/* The owner says it, or what it says instead. */
+static enum take take_watched(struct walk *walk, const struct message *message)
 {
     struct server *server = walk->server;
+    bool is_open = server->ready_watch & READY_WATCH_OPEN && server->ledger.status != 'I';
     if (!swallow(walk, message->size))
         return TAKE_STOP;
     hear_settled(server);
-    if (server->events)
+    if (server->events && is_open)
         server->events->left_open(server);
+    else if (server->events)
+        server->events->ready_held(server);
     return TAKE_NEXT;
 }
 
@@ -113,8 +117,8 @@ static enum take take_ready(struct walk *walk, const struct message *message)
         return unasked(walk);
     switch (ledger_match(&server->ledger, 'Z', status)) {
     case LEDGER_READY:
-        if (status != 'I' && server->ends_transactions)
-            return take_left_open(walk, message);
+        if (server->ready_watch && (status != 'I' || server->ready_watch & READY_WATCH_ALL))
+            return take_watched(walk, message);
         if (server->told && server->told->digest != server->parameters.digest &&
             (!flush_run(walk) || !tell_settings(server))) {
             server_close(server, "out of memory", NULL);
@@ -170,6 +174,8 @@ static enum take take_async(struct walk *walk, const struct message *message)
     struct server *server = walk->server;
     if (message->type == 'S')
         return take_parameter(walk, message);
+    if (message->type == 'A' && server->events && server->events->notified)
+        server->events->notified(server, message->body);
     bool is_clients = message->type == 'N' ? ledger_is_empty(&server->ledger) ||
                                                  ledger_head_is_clients(&server->ledger)
                                            : server->is_session_owners;

@@ -288,7 +288,8 @@ static void forget_owner(struct server *server)
         server_forget_request(server);
     server->owner = NULL;
     server->events = NULL;
-    server->ends_transactions = server->is_session_owners = false;
+    server->is_session_owners = false;
+    server->ready_watch = 0;
     server->peer = NULL;
     server->told = NULL;
 }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "server/lookup.h"
 #include "server/peer.h"
+#include "server/subscription.h"
 #include "server_private.h"
 
 static struct server *server_of_deadline(struct deadline *deadline)
@@ -114,12 +115,15 @@ bool server_set_init(struct server_set *set)
     TAILQ_INIT(&set->cancels);
     TAILQ_INIT(&set->waiting_cancels);
     TAILQ_INIT(&set->lookups);
+    TAILQ_INIT(&set->listenings);
+    TAILQ_INIT(&set->boards);
     deadline_list_init(&set->connect_deadlines, set->loop, connect_expired, set);
     deadline_list_init(&set->idle_deadlines, set->loop, idle_expired, set);
     deadline_list_init(&set->cancel_deadlines, set->loop, server_cancel_expired, set);
     deadline_list_init(&set->recovery_deadlines, set->loop, server_recovery_expired, set);
     deadline_list_init(&set->lookup_deadlines, set->loop, lookup_expired, set);
     peer_forward_init(set);
+    deadline_list_init(&set->listening_deadlines, set->loop, listening_expired, set);
     return true;
 }
 
@@ -128,6 +132,7 @@ void server_set_finish(struct server_set *set)
     struct server *server;
     set->is_shutting_down = true;
     lookup_finish_all(set);
+    listening_finish_all(set);
     while ((server = TAILQ_FIRST(&set->servers))) {
         server_close(server, "server shutting down", NULL);
         if (server->state != SERVER_CLOSED)
@@ -140,6 +145,7 @@ void server_set_finish(struct server_set *set)
     deadline_list_finish(&set->cancel_deadlines);
     deadline_list_finish(&set->recovery_deadlines);
     deadline_list_finish(&set->lookup_deadlines);
+    deadline_list_finish(&set->listening_deadlines);
 }
 
 void server_set_idle(struct server *server)
@@ -195,12 +201,12 @@ void server_set_sweep(struct server_set *set)
     for (server = TAILQ_FIRST(&set->servers); server; server = next) {
         next = TAILQ_NEXT(server, link);
         if (atomic_load(&server->member.pool->is_draining)) {
-            if (server->state == SERVER_IDLE || server->login)
+            if (server->state == SERVER_IDLE || server->login || server->is_listening)
                 server_close(server, "server shutting down", NULL);
             continue;
         }
         if (atomic_load(&server->member.pool->is_paused)) {
-            if (server->state == SERVER_IDLE || server->login)
+            if (server->state == SERVER_IDLE || server->login || server->is_listening)
                 server_close(server, "pause mode", NULL);
             continue;
         }
@@ -208,7 +214,7 @@ void server_set_sweep(struct server_set *set)
             outdate(server);
         if (pool_member_is_current(&server->member))
             continue;
-        if (server->state == SERVER_IDLE)
+        if (server->state == SERVER_IDLE || server->is_listening)
             server_close(server, "database configuration changed", NULL);
         else if (server->owner && (server->is_dedicated || may_close_fast(server)))
             close_outdated(server);

@@ -35,6 +35,19 @@ static int compare_places(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* A connection that listens for the clients of a pool is seen among the servers, and is no row of
+ * its own: there is one of that database and user. */
+static void drop_listen_pools(struct report_of *of)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < of->pool_count; i++)
+        if (of->pools[i]->purpose != POOL_OF_LISTENERS)
+            of->pools[kept++] = of->pools[i];
+        else
+            pool_release_reference(of->pools[i]);
+    of->pool_count = kept;
+}
+
 /* False: no memory. */
 static bool take_pools(struct report_of *of, struct registry *registry)
 {
@@ -44,6 +57,7 @@ static bool take_pools(struct report_of *of, struct registry *registry)
     of->places = memory_zalloc_array(of->pool_count + 1, sizeof(*of->places));
     if (!of->places)
         return false;
+    drop_listen_pools(of);
     for (size_t i = 0; i < of->pool_count; i++)
         of->places[i] = (struct pool_place){of->pools[i], i};
     qsort(of->places, of->pool_count, sizeof(*of->places), compare_places);

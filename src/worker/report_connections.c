@@ -150,7 +150,7 @@ static void put_server(struct report_part *part, const struct server *server)
     row->request_time = realtime_of(server->request_time);
     row->close_needed = !pool_member_is_current(&server->member);
     row->pointer = (uint64_t)(uintptr_t)server;
-    row->link = (uint64_t)(uintptr_t)server->owner;
+    row->link = server->is_listening ? 0 : (uint64_t)(uintptr_t)server->owner;
     row->remote_pid = (int)server->process;
     row->prepared_statements = server->statements.count;
     row->id = server->id;
