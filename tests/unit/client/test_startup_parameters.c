@@ -39,7 +39,10 @@ static void ask(const char *name, const char *value)
 
 static bool read_ignoring(const char *ignored)
 {
-    struct startup_reading reading = {&names, ignored, &wanted, takes_others ? &others : NULL};
+    struct startup_reading reading = {.names = &names,
+                                      .ignored = ignored,
+                                      .wanted = &wanted,
+                                      .others = takes_others ? &others : NULL};
     return startup_parameters_read(&message, &reading, &choice, &error);
 }
 
