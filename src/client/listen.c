@@ -53,7 +53,7 @@ struct client_listening {
     uint8_t answers_left;
     bool is_growing; /* channels are new */
     bool was_open;   /* its transaction has had several ReadyForQuery: much may have come */
-    bool is_over;    /* too much waits, or there is no memory */
+    bool is_over;    /* there was no memory for something */
     struct loop_task task;
 };
 
@@ -152,6 +152,13 @@ static bool may_be_told(const struct client *client)
     return client->state == CLIENT_IDLE || client->state == CLIENT_WAITING;
 }
 
+/* Judged when all was told that may be: what comes in one turn is no backlog. */
+static bool has_too_much(const struct client_listening *listening)
+{
+    size_t limit = (size_t)listening->client->set->config->settings.listen_queue_size;
+    return listening->queue.bytes + listening->early.bytes + listening->own.bytes > limit;
+}
+
 static void run_task(struct loop_task *task)
 {
     struct client_listening *listening =
@@ -160,32 +167,28 @@ static void run_task(struct loop_task *task)
     struct error why;
     if (client->state == CLIENT_CLOSED)
         return;
-    if (listening->is_over) {
+    if (listening->is_over || (may_be_told(client) && !tell_all(client))) {
+        no_memory(client);
+    } else if (has_too_much(listening)) {
         error_set(&why, SQLSTATE_LIMIT_EXCEEDED,
                   "too many notifications wait for this client (listen_queue_size)");
         error_hint(&why, "A client that listens has to read, and must not stay in a transaction.");
         give_up(client, &why);
-    } else if (may_be_told(client) && !tell_all(client)) {
-        no_memory(client);
     }
 }
 
 void listen_tell_later(struct client *client)
 {
     struct client_listening *listening = client->listening;
-    if (listening->queue.count > 0 || listening->is_over)
+    if (listening->queue.count + listening->early.count + listening->own.count > 0 ||
+        listening->is_over)
         loop_defer(client->set->loop, LOOP_GRANT, &listening->task);
 }
 
 static void keep(struct client_listening *listening, struct notification_queue *queue,
                  struct notification *notification)
 {
-    const struct client *client = listening->client;
-    size_t limit = (size_t)client->set->config->settings.listen_queue_size;
-    size_t waiting = listening->queue.bytes + listening->early.bytes + listening->own.bytes;
-    if (listening->is_over)
-        return;
-    if (!notification_queue_push(queue, notification) || waiting > limit)
+    if (!listening->is_over && !notification_queue_push(queue, notification))
         listening->is_over = true;
     listen_tell_later(listening->client);
 }

@@ -211,4 +211,4 @@ def test_peers_are_shown_and_change_with_a_reload(pooler):
     under_test.peers = {3: "host=c"}
     reload(under_test)
     assert under_test.show("PEERS") == [{"peer_id": "3", "host": "c", "port": "6432", "pool_size": "5"}]
-    assert "dropping peer 20 as it does not exist anymore" in under_test.log()
+    under_test.await_log("dropping peer 20 as it does not exist anymore")

@@ -104,7 +104,7 @@ STATES = {
     "SCRAM messages": ["unit/auth/test_scram_client.c::a_nonce_longer_than_the_limit_is_refused", "unit/auth/test_scram_client.c::a_salt_of_32_bytes_is_taken"],
     "a server that is starting up": ["integration/test_restart.py::test_a_new_client_is_answered_within_a_second", "unit/server/test_login.c::a_server_that_shuts_down_is_tried_again"],
     "a server refuses logins": ["integration/test_pools.py::test_refused_connections_are_tried_again_soon", OWN + "test_a_refusal_of_the_server_is_told_to_each_at_once"],
-    "idle in a transaction": ["integration/test_timeouts.py::test_an_open_transaction_over_its_time_is_rolled_back_and_its_server_lives"],
+    "idle in a transaction": ["integration/test_timeouts.py::test_a_transaction_over_its_time_is_rolled_back_and_both_live"],
     "half a message": ["integration/test_leavers.py::test_the_next_client_gets_its_own_answer_and_finds_no_lock"],
     "large messages": ["integration/test_prepared.py::test_names_and_texts_of_any_length"],
     "query_timeout": ["integration/test_timeouts.py::test_each_query_has_its_own_time"],
