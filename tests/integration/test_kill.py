@@ -160,7 +160,7 @@ def test_set_of_what_is_read_at_start_says_so_and_changes_nothing(shared):
     shared.await_log("listen_backlog is read at start only")
 
 
-REFUSED = ("audit_file auth_file auth_hba_file auth_ident_file auth_mock_key_file auth_ldap_options client_tls_ca_file client_tls_cert_file "
+REFUSED = ("audit_file proxy_trusted auth_file auth_hba_file auth_ident_file auth_mock_key_file auth_ldap_options client_tls_ca_file client_tls_cert_file "
            "client_tls_key_file conffile http_listen_addr http_port http_token logfile server_tls_ca_file server_tls_cert_file "
            "server_tls_key_file").split()
 
