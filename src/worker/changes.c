@@ -34,7 +34,6 @@ static void audit_setting(const char *name, const char *before, const char *afte
 static void tell(const struct config *from, const struct config *to,
                  const struct config_option *option)
 {
-    peers_log_dropped(from, to);
     char before[VALUE_MAX_SIZE], after[VALUE_MAX_SIZE];
 
     if (option->type == OPTION_SECRET) {
@@ -118,5 +117,6 @@ void changes_log(const struct config *from, const struct config *to)
         if (!settings_equal(&from->settings, &to->settings, option))
             tell(from, to, option);
     }
+    peers_log_dropped(from, to);
     audit_entries(from, to);
 }
