@@ -20,8 +20,6 @@
 #define SYNC_TIME_MAX (15 * USEC_PER_SEC)
 /* After a login that was refused, at least. */
 #define RETRY_TIME_MIN USEC_PER_SEC
-/* A notification has 8000 bytes and a name; an error is bounded by this, too. */
-#define LISTENING_MESSAGE_MAX (128 * 1024)
 /* Of one Query; what is left goes with the next. */
 #define QUERY_MAX 32768
 
@@ -298,21 +296,13 @@ static void ask(struct listening *listening)
 /* -- its server ---------------------------------------------------------------------------------
  */
 
-static void take_off(struct server *server)
-{
-    server->owner = NULL;
-    server->events = NULL;
-    server->is_listening = false;
-    server->stream.events = &server_stream_events;
-}
-
 static void close_server(struct listening *listening, const char *reason)
 {
     struct server *server = listening->server;
     listening->server = NULL;
     if (!server)
         return;
-    take_off(server);
+    server_take_back(server);
     server_close(server, reason, NULL);
 }
 
@@ -335,7 +325,7 @@ static void end(struct listening *listening)
     HASH_ITER (hh, listening->channels, channel, next)
         free_channel(listening, channel);
     if (server) {
-        take_off(server);
+        server_take_back(server);
         server_detach(server, false, "nobody listens any more");
     }
     if (waiter_is_waiting(&listening->waiter) && !pool_waiter_leave(&listening->waiter))
@@ -493,26 +483,17 @@ static void input(struct stream *stream)
 {
     struct listening *listening = of_stream(stream);
     struct message message;
-    for (;;) {
-        struct span bytes = stream_input(stream);
-        switch (message_peek(bytes.data, bytes.size, LISTENING_MESSAGE_MAX, &message)) {
-        case MESSAGE_WHOLE:
-            break;
-        case MESSAGE_PARTIAL:
-            stream_want(stream, message.size);
-            return;
-        case MESSAGE_NONE:
-            return;
-        case MESSAGE_BAD:
-            error_set(&listening->why, SQLSTATE_CONNECTION_FAILURE, "bad pkt header");
-            close_server(listening, "bad pkt header");
-            lose(listening, &listening->why);
-            return;
-        }
+    enum message_verdict verdict;
+    while ((verdict = server_next_message(stream, &message)) == MESSAGE_WHOLE) {
         if (!take_message(listening, &message))
             return;
         stream_consume(stream, message.size);
     }
+    if (verdict != MESSAGE_BAD)
+        return;
+    error_set(&listening->why, SQLSTATE_CONNECTION_FAILURE, "bad pkt header");
+    close_server(listening, "bad pkt header");
+    lose(listening, &listening->why);
 }
 
 static void closed(struct stream *stream, enum stream_end how, const struct error *why)

@@ -11,8 +11,6 @@
 
 /* Where server_connect_timeout says none. */
 #define LOOKUP_TIME_MAX (15 * USEC_PER_SEC)
-/* A row has a name and a secret, which are bounded; an error is bounded by this, too. */
-#define LOOKUP_MESSAGE_MAX (128 * 1024)
 
 struct lookup {
     TAILQ_ENTRY(lookup) link; /* of the set, until its answer was given */
@@ -78,9 +76,7 @@ static void close_server(struct lookup *lookup, const char *reason)
     lookup->server = NULL;
     if (!server)
         return;
-    server->owner = NULL;
-    server->events = NULL;
-    server->stream.events = &server_stream_events;
+    server_take_back(server);
     server_close(server, reason, NULL);
 }
 
@@ -207,24 +203,14 @@ static void input(struct stream *stream)
 {
     struct lookup *lookup = lookup_of(stream);
     struct message message;
-    for (;;) {
-        struct span bytes = stream_input(stream);
-        switch (message_peek(bytes.data, bytes.size, LOOKUP_MESSAGE_MAX, &message)) {
-        case MESSAGE_WHOLE:
-            break;
-        case MESSAGE_PARTIAL:
-            stream_want(stream, message.size);
-            return;
-        case MESSAGE_NONE:
-            return;
-        case MESSAGE_BAD:
-            broken(lookup, "bad pkt header");
-            return;
-        }
+    enum message_verdict verdict;
+    while ((verdict = server_next_message(stream, &message)) == MESSAGE_WHOLE) {
         if (!take_message(lookup, &message))
             return;
         stream_consume(stream, message.size);
     }
+    if (verdict == MESSAGE_BAD)
+        broken(lookup, "bad pkt header");
 }
 
 static void closed(struct stream *stream, enum stream_end how, const struct error *why)

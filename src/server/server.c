@@ -414,6 +414,27 @@ void server_release(struct server *server)
     }
 }
 
+/* A row of a lookup has a name and a secret, which are bounded; a notification has 8000 bytes and a
+ * name; an error is bounded by this, too. */
+#define OWN_MESSAGE_MAX (128 * 1024)
+
+enum message_verdict server_next_message(struct stream *stream, struct message *message)
+{
+    struct span input = stream_input(stream);
+    enum message_verdict verdict = message_peek(input.data, input.size, OWN_MESSAGE_MAX, message);
+    if (verdict == MESSAGE_PARTIAL)
+        stream_want(stream, message->size);
+    return verdict;
+}
+
+void server_take_back(struct server *server)
+{
+    server->owner = NULL;
+    server->events = NULL;
+    server->is_listening = false;
+    server->stream.events = &server_stream_events;
+}
+
 void server_log_closing(struct server *server, const char *reason)
 {
     if (!server->set->config->settings.log_disconnections || server->is_probe)

@@ -3,6 +3,7 @@
 #include "server/probe.h"
 #include "server/server.h"
 #include "server/server_set.h"
+#include "wire/message.h"
 
 /* server_set: the time limits of an idle server (server_idle_timeout, server_lifetime). */
 void server_set_idle(struct server *server);
@@ -60,6 +61,13 @@ void server_probe_failed(struct server *server, enum pool_failure failure);
 void server_probe_opened(struct server *server);
 /* It was closed: who asked is answered. */
 void server_probe_lost(struct server *server, const struct error *why);
+
+/* For those of this room that use a server by themselves (lookup, listening). The next message that
+ * it has sent; the rest of one that is not all there is awaited. WHOLE: take it and consume it.
+ * BAD: it makes no sense, or is larger than what such a server has to say. */
+enum message_verdict server_next_message(struct stream *stream, struct message *message);
+/* They use it no more, and are told nothing of it. */
+void server_take_back(struct server *server);
 
 /* Lines of the log, with the server's prefix; only if log_disconnections. */
 void server_log_closing(struct server *server, const char *reason);
